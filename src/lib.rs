@@ -1,0 +1,14 @@
+//! evenkeel
+#![no_std]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod error;
+pub mod simd;
+
+pub use error::Error;
+pub use simd::Level;

@@ -1,0 +1,153 @@
+//! The vector layer: one small trait, sixteen lanes wide on every machine.
+//!
+//! A vector here is always sixteen `f32`: one AVX-512 register, two of AVX2, four of NEON, sixteen of a
+//! microcontroller's FPU. The width is part of the numeric contract (`DESIGN.md`): panels, reductions across a row
+//! and the random stream all count in sixteens, so a kernel written once over [`Simd`] has one meaning, and a level
+//! only decides how many instructions each operation takes.
+//!
+//! Every operation is one IEEE 754 operation per lane, rounded to nearest even, subnormals kept. Where instruction
+//! sets disagree (`max` of NaN or of two zeros), the trait says what the result is and each level obeys. The one
+//! freedom is the payload and sign of a NaN.
+//!
+//! Must not depend on anything but `core`, `bytemuck` and, for the portable level, `wide` and `half`.
+
+mod backend;
+pub mod level;
+mod portable;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod avx2;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub use level::{Kernel, Level};
+
+/// Lanes of a vector, outputs of a weight panel, and the unit of padding: sixteen, on every level.
+pub const LANES: usize = 16;
+
+/// Sixteen consecutive values in memory: what a vector is loaded from and stored to.
+pub type Group = [f32; LANES];
+
+/// Sixteen-lane arithmetic of one instruction set.
+///
+/// An implementing value is a token: it exists only if the CPU has the instructions, so the operations are safe.
+/// Kernels take the token as their first argument and are `#[inline(always)]` below [`Level::run`].
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// Sixteen `f32`.
+    type F32: Copy;
+    /// Sixteen `u32`.
+    type U32: Copy;
+    /// Sixteen truth values.
+    type Mask: Copy;
+
+    /// Whether [`mul_add`](Simd::mul_add) rounds once: true on an *exact level*.
+    const FUSED: bool;
+    /// How many vectors of sixteen the register file holds: kernels choose their tile by it.
+    const REGISTERS: usize;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::F32;
+    /// The sixteen values of `x`.
+    fn load(self, x: &Group) -> Self::F32;
+    /// Writes the sixteen lanes to `out`.
+    fn store(self, v: Self::F32, out: &mut Group);
+    /// Widens sixteen IEEE half-precision values, given by their bits. Exact; NaN stays NaN.
+    ///
+    /// The default is branch-free integer work for levels without a conversion instruction: exponent and fraction
+    /// move to their places in an `f32`, a multiplication by 2^112 mends the bias (and normalises subnormals),
+    /// and infinity and NaN get the full exponent.
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> Self::F32 {
+        let bits = self.load_u32(&x.map(u32::from));
+        let magnitude = self.and(bits, self.splat_u32(0x7fff));
+        let sign = self.shl(self.and(bits, self.splat_u32(0x8000)), 16);
+        let moved = self.from_bits(self.shl(magnitude, 13));
+        let finite = self.mul(moved, self.splat(f32::from_bits((127 + 112) << 23)));
+        let special = self.from_bits(self.or(self.to_bits(moved), self.splat_u32(0xff << 23)));
+        let is_finite = self.lt_u32(magnitude, self.splat_u32(0x7c00));
+        let value = self.select(is_finite, finite, special);
+        self.from_bits(self.or(self.to_bits(value), sign))
+    }
+
+    /// `a + b`
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b`
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Square root, correctly rounded.
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once if [`FUSED`](Simd::FUSED), twice otherwise.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `if a < b { b } else { a }`: `a` if either is NaN or both are zero.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `if b < a { b } else { a }`: `a` if either is NaN or both are zero.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// `a < b`; false if either is NaN.
+    fn lt(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a == b`; false if either is NaN.
+    fn eq(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `if mask { a } else { b }`, lane by lane.
+    fn select(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// The bits of each lane.
+    fn to_bits(self, a: Self::F32) -> Self::U32;
+    /// Lanes from their bits.
+    fn from_bits(self, a: Self::U32) -> Self::F32;
+    /// All lanes `x`.
+    fn splat_u32(self, x: u32) -> Self::U32;
+    /// The sixteen values of `x`.
+    fn load_u32(self, x: &[u32; LANES]) -> Self::U32;
+    /// Writes the sixteen lanes to `out`.
+    fn store_u32(self, v: Self::U32, out: &mut [u32; LANES]);
+    /// `a + b`, wrapping.
+    fn add_u32(self, a: Self::U32, b: Self::U32) -> Self::U32;
+    /// `a - b`, wrapping.
+    fn sub_u32(self, a: Self::U32, b: Self::U32) -> Self::U32;
+    /// `a & b`
+    fn and(self, a: Self::U32, b: Self::U32) -> Self::U32;
+    /// `a | b`
+    fn or(self, a: Self::U32, b: Self::U32) -> Self::U32;
+    /// `a ^ b`
+    fn xor(self, a: Self::U32, b: Self::U32) -> Self::U32;
+    /// `a << n`, for `n` below 32.
+    fn shl(self, a: Self::U32, n: u32) -> Self::U32;
+    /// `a >> n`, filled with zeros, for `n` below 32.
+    fn shr(self, a: Self::U32, n: u32) -> Self::U32;
+    /// `a >> n`, filled with the sign, for `n` below 32.
+    fn sar(self, a: Self::U32, n: u32) -> Self::U32;
+    /// `a < b`, unsigned.
+    fn lt_u32(self, a: Self::U32, b: Self::U32) -> Self::Mask;
+    /// Each lane, read as `i32`, converted to `f32`.
+    fn i32_to_f32(self, a: Self::U32) -> Self::F32;
+    /// The upper and the lower half of the 64-bit products `a * b`.
+    fn mul_wide(self, a: Self::U32, b: u32) -> (Self::U32, Self::U32);
+
+    /// `acc[lane] + Σ x[k] * w[k][lane]`, one chain of [`mul_add`](Simd::mul_add), ascending.
+    ///
+    /// The inner loop of a dense layer for one row. A level whose vectors live in memory (a microcontroller's
+    /// FPU) overrides it to keep the sixteen sums in registers.
+    #[inline(always)]
+    fn dot_panel(self, x: &[f32], w: &[Group], acc: Self::F32) -> Self::F32 {
+        let mut acc = acc;
+        for (x, w) in x.iter().zip(w) {
+            acc = self.mul_add(self.splat(*x), self.load(w), acc);
+        }
+        acc
+    }
+
+    /// [`dot_panel`](Simd::dot_panel) over weights stored as half precision.
+    #[inline(always)]
+    fn dot_panel_f16(self, x: &[f32], w: &[[u16; LANES]], acc: Self::F32) -> Self::F32 {
+        let mut acc = acc;
+        for (x, w) in x.iter().zip(w) {
+            acc = self.mul_add(self.splat(*x), self.load_f16(w), acc);
+        }
+        acc
+    }
+}

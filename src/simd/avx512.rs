@@ -1,0 +1,62 @@
+//! AVX-512F: a vector is one register.
+
+#[cfg(target_arch = "x86")]
+use core::arch::x86::*;
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::*;
+
+use bytemuck::cast;
+
+use super::{Group, LANES, backend::backend};
+
+backend! {
+    /// x86 with AVX-512F (and AVX2, FMA, F16C, which every such CPU has).
+    Avx512, features ["avx512f", "avx2", "fma", "f16c"], detected by std::is_x86_feature_detected;
+    types {
+        type F32 = __m512;
+        type U32 = __m512i;
+        type Mask = __mmask16;
+        const FUSED: bool = true;
+        const REGISTERS: usize = 32;
+    }
+    fn splat(x: f32) -> __m512 { _mm512_set1_ps(x) }
+    fn load(x: &Group) -> __m512 { cast(*x) }
+    fn store(v: __m512, out: &mut Group) { *out = cast(v) }
+    fn load_f16(x: &[u16; LANES]) -> __m512 { _mm512_cvtph_ps(cast(*x)) }
+    fn add(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
+    fn sub(a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }
+    fn mul(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
+    fn div(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
+    fn sqrt(a: __m512) -> __m512 { _mm512_sqrt_ps(a) }
+    fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmadd_ps(a, b, c) }
+    // `vmaxps x, y` is `if x > y { x } else { y }`, NaN and equal zeros included; `vminps` likewise.
+    fn max(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(b, a) }
+    fn min(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(b, a) }
+    fn lt(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+    fn eq(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) }
+    fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 { _mm512_mask_blend_ps(mask, b, a) }
+    fn to_bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
+    fn from_bits(a: __m512i) -> __m512 { _mm512_castsi512_ps(a) }
+    fn splat_u32(x: u32) -> __m512i { _mm512_set1_epi32(x.cast_signed()) }
+    fn load_u32(x: &[u32; LANES]) -> __m512i { cast(*x) }
+    fn store_u32(v: __m512i, out: &mut [u32; LANES]) { *out = cast(v) }
+    fn add_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
+    fn sub_u32(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
+    fn and(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
+    fn or(a: __m512i, b: __m512i) -> __m512i { _mm512_or_si512(a, b) }
+    fn xor(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
+    fn shl(a: __m512i, n: u32) -> __m512i { _mm512_sll_epi32(a, _mm_cvtsi32_si128(n.cast_signed())) }
+    fn shr(a: __m512i, n: u32) -> __m512i { _mm512_srl_epi32(a, _mm_cvtsi32_si128(n.cast_signed())) }
+    fn sar(a: __m512i, n: u32) -> __m512i { _mm512_sra_epi32(a, _mm_cvtsi32_si128(n.cast_signed())) }
+    fn lt_u32(a: __m512i, b: __m512i) -> __mmask16 { _mm512_cmplt_epu32_mask(a, b) }
+    fn i32_to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
+    fn mul_wide(a: __m512i, b: u32) -> (__m512i, __m512i) {
+        // The multiplier reads the even lanes; the odd ones are shifted down to be read in a second product.
+        let b = _mm512_set1_epi64(i64::from(b));
+        let even = _mm512_mul_epu32(a, b);
+        let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(a), b);
+        let high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd);
+        let low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
+        (high, low)
+    }
+}

@@ -1,0 +1,67 @@
+//! Turns a list of CPU features and one-line safe bodies into a [`Simd`](super::Simd) level.
+//!
+//! This is the only place of the crate with `unsafe` (besides `fpu.rs`, which calls assembly). The feature list is
+//! written once per level and expands into three things that therefore cannot disagree: the run-time detection, the
+//! compile-time check, and the `target_feature` attribute of every operation and of the entry.
+
+/// Declares a level. `features` is the list; each `fn` body may use the intrinsics of those features without `unsafe`.
+macro_rules! backend {
+    (
+        $(#[$meta:meta])*
+        $token:ident, features $features:tt, detected by $detect:path;
+        types { $($types:tt)* }
+        $(fn $name:ident $args:tt $(-> $ret:ty)? $body:block)*
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $token(());
+
+        backend! { @token $token $features $detect }
+
+        impl $crate::simd::Simd for $token {
+            $($types)*
+            $(backend! { @operation $features fn $name $args $(-> $ret)? $body })*
+        }
+    };
+    (@token $token:ident [$($feature:tt),+] $detect:path) => {
+        impl $token {
+            /// The token, if this CPU has every feature of the list.
+            pub(crate) fn detect() -> Option<Self> {
+                #[cfg(feature = "std")]
+                let present = {
+                    use $detect as detected;
+                    $(detected!($feature))&&+
+                };
+                #[cfg(not(feature = "std"))]
+                let present = cfg!(all($(target_feature = $feature),+));
+                present.then_some(Self(()))
+            }
+
+            /// Runs `kernel` with the features switched on: everything inlined below uses them.
+            #[inline]
+            #[allow(unsafe_code)]
+            pub(crate) fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
+                $(#[target_feature(enable = $feature)])+
+                fn with_features<K: $crate::simd::Kernel>(token: $token, kernel: K) -> K::Output {
+                    kernel.run(token)
+                }
+                // SAFETY: `with_features` requires the CPU features of the list. `self` exists only through
+                // `detect`, which found all of them, and features do not go away while a program runs.
+                unsafe { with_features(self, kernel) }
+            }
+        }
+    };
+    (@operation [$($feature:tt),+] fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? $body:block) => {
+        #[inline(always)]
+        #[allow(unsafe_code)]
+        fn $name(self, $($arg: $ty),*) $(-> $ret)? {
+            $(#[target_feature(enable = $feature)])+
+            #[inline]
+            fn operation($($arg: $ty),*) $(-> $ret)? $body
+            // SAFETY: `operation` requires the CPU features of the list and nothing else (its body is safe code).
+            // `self` is the proof that the CPU has them: only `detect` makes it.
+            unsafe { operation($($arg),*) }
+        }
+    };
+}
+pub(crate) use backend;

@@ -1,0 +1,168 @@
+//! Which instruction set to use: found out once, then carried around as a [`Level`].
+
+use core::fmt;
+
+use super::{Simd, portable::Portable};
+use crate::error::Error;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use super::{avx2::Avx2, avx512::Avx512};
+#[cfg(target_arch = "aarch64")]
+use super::neon::Neon;
+
+/// A computation written once over [`Simd`]; [`Level::run`] instantiates it for the instruction set at hand.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+    /// The computation. Must be `#[inline(always)]`, as everything below it that takes the token.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// An instruction set that this CPU is known to have.
+///
+/// Having a value is the proof: the constructors ask the CPU (under `std`) or the build (without). All *exact*
+/// levels give the same bits; see [`Level::is_exact`].
+#[derive(Clone, Copy, Debug)]
+pub struct Level(Isa);
+
+#[derive(Clone, Copy, Debug)]
+enum Isa {
+    Portable(Portable),
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    Avx2(Avx2),
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    Avx512(Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+}
+
+/// Every level's name, best last; a build knows only those of its own architecture.
+const NAMES: [&str; 5] = ["portable", "fpu", "neon", "avx2", "avx512"];
+
+impl Level {
+    /// The level that works on every machine, on vectors of the `wide` crate.
+    pub const PORTABLE: Level = Level(Isa::Portable(Portable));
+
+    /// The best level of this machine.
+    ///
+    /// Under `std` the CPU is asked (about 100 ns; keep the value). Without, the features the build enables decide.
+    #[must_use]
+    pub fn detect() -> Level {
+        NAMES.iter().rev().find_map(|name| Level::find(name)).unwrap_or(Level::PORTABLE)
+    }
+
+    /// Every level of this machine, slowest first.
+    pub fn available() -> impl Iterator<Item = Level> {
+        NAMES.iter().filter_map(|name| Level::find(name))
+    }
+
+    /// The level called `name`: `portable`, `avx2`, `avx512`, `neon` or `fpu`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLevel`] if there is no such name, [`Error::LevelUnavailable`] if this CPU (or, without `std`,
+    /// this build) does not have it. There is no fallback.
+    pub fn by_name(name: &str) -> Result<Level, Error> {
+        let known = NAMES.iter().find(|known| **known == name).ok_or(Error::UnknownLevel)?;
+        Level::find(known).ok_or(Error::LevelUnavailable { level: known })
+    }
+
+    /// The level that the variable `EVENKEEL_LEVEL` asks for, else the best one.
+    ///
+    /// # Errors
+    /// As [`Level::by_name`] if the variable is set to something else than an available level.
+    #[cfg(feature = "std")]
+    pub fn from_env() -> Result<Level, Error> {
+        match std::env::var("EVENKEEL_LEVEL") {
+            Ok(name) => Level::by_name(&name),
+            Err(std::env::VarError::NotPresent) => Ok(Level::detect()),
+            Err(std::env::VarError::NotUnicode(_)) => Err(Error::UnknownLevel),
+        }
+    }
+
+    fn find(name: &str) -> Option<Level> {
+        match name {
+            "portable" => Some(Level::PORTABLE),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            "avx2" => Avx2::detect().map(|token| Level(Isa::Avx2(token))),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            "avx512" => Avx512::detect().map(|token| Level(Isa::Avx512(token))),
+            #[cfg(target_arch = "aarch64")]
+            "neon" => Neon::detect().map(|token| Level(Isa::Neon(token))),
+            _ => None,
+        }
+    }
+
+    /// The name, as [`Level::by_name`] takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Isa::Portable(_) => "portable",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Isa::Avx2(_) => "avx2",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Isa::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(_) => "neon",
+        }
+    }
+
+    /// Whether multiply-adds round once here: all exact levels, on all machines, give the same bits.
+    #[must_use]
+    pub fn is_exact(self) -> bool {
+        struct Fused;
+        impl Kernel for Fused {
+            type Output = bool;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> bool {
+                S::FUSED
+            }
+        }
+        self.run(Fused)
+    }
+
+    /// Runs `kernel` with this level's instructions.
+    ///
+    /// Enter once per layer and worker task: features do not cross into other threads, and the entry is a call.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Isa::Portable(token) => token.enter(kernel),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Isa::Avx2(token) => token.enter(kernel),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Isa::Avx512(token) => token.enter(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(token) => token.enter(kernel),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Declares `fn name(level: Level, arguments…)` that runs the generic body `name::<S>(simd, arguments…)`.
+///
+/// `kernel!(/// docs … pub fn relu(x: &mut [f32]) = body);`
+macro_rules! kernel {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path) => {
+        $(#[$meta])*
+        $vis fn $name(level: $crate::simd::Level, $($arg: $ty),*) $(-> $ret)? {
+            struct Call<T>(T);
+            impl $crate::simd::Kernel for Call<($($ty,)*)> {
+                type Output = $crate::simd::level::kernel!(@output $($ret)?);
+                #[inline(always)]
+                fn run<S: $crate::simd::Simd>(self, simd: S) -> Self::Output {
+                    let ($($arg,)*) = self.0;
+                    $body(simd, $($arg),*)
+                }
+            }
+            level.run(Call(($($arg,)*)))
+        }
+    };
+    (@output) => { () };
+    (@output $ret:ty) => { $ret };
+}
+pub(crate) use kernel;
