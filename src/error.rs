@@ -13,6 +13,78 @@ pub enum Error {
         /// The level asked for.
         level: &'static str,
     },
+    /// A slice is too short or too long for the shape.
+    Length {
+        /// Which argument.
+        what: &'static str,
+        /// The length that the shape asks for, in values.
+        expected: usize,
+        /// The length given.
+        found: usize,
+    },
+    /// A layer without inputs or outputs, or with too many.
+    Shape {
+        /// Input features.
+        inputs: usize,
+        /// Output features.
+        outputs: usize,
+    },
+    /// A network without inputs or layers, or with too many of them.
+    Widths {
+        /// Input features.
+        inputs: usize,
+        /// Number of layers.
+        layers: usize,
+    },
+    /// A layer has a parameter outside its range.
+    Layer {
+        /// Its index, from 0.
+        layer: usize,
+        /// Its kind.
+        name: &'static str,
+    },
+    /// Batch norm in training needs at least two rows: the variance of one says nothing.
+    BatchOfOne,
+    /// A batch without rows, or with more than planned.
+    BatchRows {
+        /// Rows of the batch.
+        rows: usize,
+        /// Rows planned.
+        planned: usize,
+    },
+    /// The targets are of the wrong kind for the loss.
+    TargetKind {
+        /// The loss.
+        loss: &'static str,
+    },
+    /// A class index beyond the network's outputs.
+    Label {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// The label found.
+        label: u32,
+        /// Outputs of the network.
+        classes: usize,
+    },
+    /// The last layer does what the loss already contains.
+    OutputLayer {
+        /// The layer.
+        name: &'static str,
+        /// The loss.
+        loss: &'static str,
+    },
+    /// A NaN or an infinity appeared.
+    NonFinite {
+        /// In what: `input`, `output`, `loss`, `gradient`, `weight`.
+        what: &'static str,
+        /// Index of the layer where it began.
+        layer: usize,
+    },
+}
+
+/// Compares a slice's length with what the shape asks for.
+pub(crate) const fn check_len(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }
 
 impl fmt::Display for Error {
@@ -25,6 +97,41 @@ impl fmt::Display for Error {
                 f,
                 "this CPU does not have the instructions of level {level}: choose another one or leave EVENKEEL_LEVEL unset"
             ),
+            Error::Length { what, expected, found } => {
+                write!(f, "{what} has {found} values where the shape asks for {expected}")
+            }
+            Error::Shape { inputs, outputs } => write!(
+                f,
+                "a layer needs 1 to {} inputs and outputs, not {inputs} and {outputs}",
+                crate::layer::MAX_WIDTH
+            ),
+            Error::Widths { inputs, layers } => write!(
+                f,
+                "a network needs 1 to {} inputs and 1 to {} layers, not {inputs} and {layers}",
+                crate::layer::MAX_WIDTH,
+                crate::layer::MAX_LAYERS
+            ),
+            Error::BatchOfOne => f.write_str(
+                "batch norm cannot train on a batch of one row: choose another batch size, or drop or merge the last batch",
+            ),
+            Error::BatchRows { rows, planned } => {
+                write!(f, "a batch of {rows} rows where 1 to {planned} were planned")
+            }
+            Error::TargetKind { loss } => {
+                let wanted = if loss == "cross_entropy" { "class indices" } else { "target values" };
+                write!(f, "the loss {loss} needs {wanted}")
+            }
+            Error::Label { row, label, classes } => {
+                write!(f, "row {row} has label {label}, but the network has only {classes} outputs (labels count from 0)")
+            }
+            Error::OutputLayer { name, loss } => write!(
+                f,
+                "the loss {loss} contains {name} already: remove the last layer of the network, outputs are turned into probabilities after training"
+            ),
+            Error::NonFinite { what, layer } => write!(f, "NaN or infinity in the {what} of layer {layer}"),
+            Error::Layer { layer, name } => {
+                write!(f, "layer {layer} ({name}) has a parameter outside its range")
+            }
         }
     }
 }

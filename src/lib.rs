@@ -8,7 +8,10 @@ extern crate alloc;
 extern crate std;
 
 pub mod error;
+pub mod kernels;
+pub mod layer;
 pub mod simd;
+pub mod split;
 
 pub use error::Error;
 pub use simd::Level;

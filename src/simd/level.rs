@@ -147,11 +147,15 @@ impl fmt::Display for Level {
 ///
 /// `kernel!(/// docs … pub fn relu(x: &mut [f32]) = body);`
 macro_rules! kernel {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path) => {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident $(<$g:ident: $bound:ident>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?
+            = $body:path $(;)?
+    ) => {
         $(#[$meta])*
-        $vis fn $name(level: $crate::simd::Level, $($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name $(<$g: $bound>)? (level: $crate::simd::Level, $($arg: $ty),*) $(-> $ret)? {
             struct Call<T>(T);
-            impl $crate::simd::Kernel for Call<($($ty,)*)> {
+            impl $(<$g: $bound>)? $crate::simd::Kernel for Call<($($ty,)*)> {
                 type Output = $crate::simd::level::kernel!(@output $($ret)?);
                 #[inline(always)]
                 fn run<S: $crate::simd::Simd>(self, simd: S) -> Self::Output {

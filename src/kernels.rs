@@ -1,0 +1,20 @@
+//! The arithmetic: each kernel one generic function over [`Simd`](crate::simd::Simd), each with a safe slice entry.
+//!
+//! A kernel does not allocate, does not know about layers or networks, and divides its own work through
+//! [`Split`](crate::split::Split). The order of every sum is the numeric contract's (`DESIGN.md`), so an entry's
+//! result depends on its arguments and on whether the level is exact, on nothing else.
+//!
+//! Activation buffers are rows padded to whole groups of sixteen ([`padded`](crate::layer::padded)); the padding of
+//! what a dense layer or a loss writes is zero, and stays finite everywhere.
+
+
+pub mod activation;
+pub mod batchnorm;
+pub mod dense;
+pub mod math;
+pub mod panels;
+pub mod reduce;
+pub mod softmax;
+
+/// Length of the chains that sums over an inner dimension or over rows are made of (numeric contract, 2 and 3).
+pub const BLOCK: usize = 256;

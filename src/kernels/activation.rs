@@ -1,0 +1,79 @@
+//! Elementwise non-linearities and their gradients, in place, at any length of whole groups.
+
+use super::math;
+use crate::Level;
+use crate::layer::Activation;
+use crate::simd::{LANES, Simd, level::kernel};
+use crate::split::Split;
+
+/// Values of a task: elementwise work is handed out in pieces of 64 KiB.
+const TASK: usize = 1 << 14;
+
+impl Activation {
+    /// Whether the gradient is computed from the input; otherwise from the output.
+    #[must_use]
+    pub const fn keeps_input(&self) -> bool {
+        matches!(self, Activation::Gelu | Activation::Silu)
+    }
+}
+
+/// Applies `activation` to whole groups of sixteen values; a rest shorter than a group is left alone.
+pub fn forward(level: Level, split: &impl Split, activation: Activation, x: &mut [f32]) {
+    split.run([x], [TASK], &|_, [x]| forward_groups(level, activation, x));
+}
+
+/// Multiplies `dy` by the derivative. `saved` is the layer's input if [`Activation::keeps_input`], else its output;
+/// it must be as long as `dy` (surplus is ignored).
+pub fn backward(level: Level, split: &impl Split, activation: Activation, saved: &[f32], dy: &mut [f32]) {
+    split.run([dy], [TASK], &|task, [dy]| backward_groups(level, activation, &saved[task * TASK..], dy));
+}
+
+kernel! { fn forward_groups(activation: Activation, x: &mut [f32]) = forward_body; }
+kernel! { fn backward_groups(activation: Activation, saved: &[f32], dy: &mut [f32]) = backward_body; }
+
+#[inline(always)]
+fn map<S: Simd>(s: S, x: &mut [f32], f: impl Fn(S::F32) -> S::F32) {
+    for group in x.as_chunks_mut::<LANES>().0 {
+        s.store(f(s.load(group)), group);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn forward_body<S: Simd>(s: S, activation: Activation, x: &mut [f32]) {
+    let zero = s.splat(0.0);
+    match activation {
+        // `max` keeps its first argument on NaN and on zeros: NaN passes through, as in PyTorch.
+        Activation::Relu => map(s, x, |x| s.max(x, zero)),
+        Activation::LeakyRelu { slope } => {
+            let slope = s.splat(slope);
+            map(s, x, |x| s.select(s.lt(x, zero), s.mul(x, slope), x));
+        }
+        Activation::Sigmoid => map(s, x, |x| math::sigmoid(s, x)),
+        Activation::Tanh => map(s, x, |x| math::tanh(s, x)),
+        Activation::Gelu => map(s, x, |x| math::gelu(s, x)),
+        Activation::Silu => map(s, x, |x| math::silu(s, x)),
+    }
+}
+
+#[inline(always)]
+fn zip<S: Simd>(s: S, saved: &[f32], dy: &mut [f32], f: impl Fn(S::F32, S::F32) -> S::F32) {
+    for (saved, dy) in saved.as_chunks::<LANES>().0.iter().zip(dy.as_chunks_mut::<LANES>().0) {
+        s.store(f(s.load(saved), s.load(dy)), dy);
+    }
+}
+
+#[inline(always)]
+fn backward_body<S: Simd>(s: S, activation: Activation, saved: &[f32], dy: &mut [f32]) {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    match activation {
+        Activation::Relu => zip(s, saved, dy, |y, dy| s.select(s.lt(zero, y), dy, zero)),
+        Activation::LeakyRelu { slope } => {
+            let slope = s.splat(slope);
+            zip(s, saved, dy, |y, dy| s.select(s.lt(zero, y), dy, s.mul(dy, slope)));
+        }
+        Activation::Sigmoid => zip(s, saved, dy, |y, dy| s.mul(dy, s.mul(y, s.sub(one, y)))),
+        Activation::Tanh => zip(s, saved, dy, |y, dy| s.mul(dy, s.mul(s.sub(one, y), s.add(one, y)))),
+        Activation::Gelu => zip(s, saved, dy, |x, dy| s.mul(dy, math::gelu_derivative(s, x))),
+        Activation::Silu => zip(s, saved, dy, |x, dy| s.mul(dy, math::silu_derivative(s, x))),
+    }
+}

@@ -1,0 +1,76 @@
+//! The weight layout: panels of sixteen output features, `[panel][input][lane]`.
+//!
+//! The last panel is as narrow as a multiple of four allows, so one output costs four lanes. Lanes beyond the last
+//! output are zero and stay zero: their gradients are. The same layout serves training, the image and inference.
+
+use crate::simd::LANES;
+
+/// Number of panels of `outputs` features.
+#[must_use]
+pub const fn panels(outputs: usize) -> usize {
+    outputs.div_ceil(LANES)
+}
+
+/// Stored lanes of all panels together: `outputs` rounded up to a multiple of four.
+#[must_use]
+pub const fn lanes(outputs: usize) -> usize {
+    outputs.next_multiple_of(4)
+}
+
+/// Stored values of a weight matrix.
+#[must_use]
+pub const fn weight_len(inputs: usize, outputs: usize) -> usize {
+    inputs * lanes(outputs)
+}
+
+/// Width of panel `panel`: sixteen, except perhaps for the last.
+#[must_use]
+pub const fn panel_width(outputs: usize, panel: usize) -> usize {
+    let left = lanes(outputs) - panel * LANES;
+    if left < LANES { left } else { LANES }
+}
+
+/// Position of the weight from `input` to `output`.
+#[must_use]
+pub const fn position(inputs: usize, outputs: usize, output: usize, input: usize) -> usize {
+    let panel = output / LANES;
+    panel * LANES * inputs + input * panel_width(outputs, panel) + output % LANES
+}
+
+/// Writes the transposed matrix, again in panels: `[panel of inputs][output][lane]`, full panels of sixteen.
+///
+/// `transposed` holds `padded(inputs) * outputs` values. This is what the input gradient multiplies by.
+pub fn transpose_panel(inputs: usize, outputs: usize, weights: &[f32], panel: usize, transposed: &mut [f32]) {
+    let first = panel * LANES;
+    let width = LANES.min(inputs.saturating_sub(first));
+    let (out, _) = transposed.as_chunks_mut::<LANES>();
+    for (p, out) in out[..outputs].chunks_mut(LANES).enumerate() {
+        let stored = panel_width(outputs, p);
+        let rows = &weights[p * LANES * inputs + first * stored..][..width * stored];
+        for (lane, group) in out.iter_mut().enumerate() {
+            *group = [0.0; LANES];
+            for (value, row) in group.iter_mut().zip(rows.chunks_exact(stored)) {
+                *value = row[lane];
+            }
+        }
+    }
+}
+
+/// Copies a matrix `[outputs][inputs]` (PyTorch's layout) into panels.
+pub fn pack(inputs: usize, outputs: usize, matrix: &[f32], weights: &mut [f32]) {
+    weights.fill(0.0);
+    for (output, row) in matrix.chunks_exact(inputs).take(outputs).enumerate() {
+        for (input, value) in row.iter().enumerate() {
+            weights[position(inputs, outputs, output, input)] = *value;
+        }
+    }
+}
+
+/// Copies panels into a matrix `[outputs][inputs]`.
+pub fn unpack(inputs: usize, outputs: usize, weights: &[f32], matrix: &mut [f32]) {
+    for (output, row) in matrix.chunks_exact_mut(inputs).take(outputs).enumerate() {
+        for (input, value) in row.iter_mut().enumerate() {
+            *value = weights[position(inputs, outputs, output, input)];
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What a network is made of: described once, for training, folding and inference.
+//!
+//! A [`Network`] borrows a list of [`Layer`]s whose widths have been checked to join. It owns nothing and computes
+//! nothing; `plan` turns it into lengths and offsets.
+
+use crate::error::Error;
+use crate::simd::LANES;
+
+/// Elementwise non-linearities.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x` if positive, else 0 (a negative zero stays).
+    Relu,
+    /// `x` if positive, else `slope * x`. PyTorch's default slope is 0.01, the paper's (Maas 2013) too.
+    LeakyRelu {
+        /// Factor on negative inputs, finite and at least 0.
+        slope: f32,
+    },
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x * Φ(x)` with the exact normal distribution function, PyTorch's and Keras' default form (Hendrycks 2016).
+    Gelu,
+    /// `x * sigmoid(x)`, also called swish (Elfwing 2017).
+    Silu,
+}
+
+/// Batch normalisation over the rows of a batch, per feature (Ioffe & Szegedy, arXiv 1502.03167).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance. PyTorch's default is 1e-5, Keras' 1e-3.
+    pub eps: f32,
+    /// Weight of the *new* statistics in the running ones, as PyTorch counts (Keras' momentum is one minus this).
+    /// `None` averages all batches alike.
+    pub momentum: Option<f32>,
+    /// Which variance the running one collects: PyTorch's is unbiased (`n - 1`), Keras' biased (`n`).
+    pub unbiased: bool,
+}
+
+impl BatchNorm {
+    /// `torch.nn.BatchNorm1d` as it comes: eps 1e-5, momentum 0.1, unbiased running variance.
+    pub const TORCH: Self = Self { eps: 1e-5, momentum: Some(0.1), unbiased: true };
+    /// `keras.layers.BatchNormalization` as it comes: eps 1e-3, momentum 0.99 (0.01 here), biased running variance.
+    pub const KERAS: Self = Self { eps: 1e-3, momentum: Some(0.01), unbiased: false };
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self::TORCH
+    }
+}
+
+/// One layer of a network; widths follow from the layer before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Layer {
+    /// `y = W x + b`, with `outputs` rows in `W`.
+    Dense {
+        /// Number of outputs, at least 1.
+        outputs: usize,
+        /// Whether there is a `b`. Before a batch norm it has no effect (1502.03167, section 3.2).
+        bias: bool,
+    },
+    /// Batch normalisation with trained scale and shift.
+    BatchNorm(BatchNorm),
+    /// An elementwise non-linearity.
+    Activation(Activation),
+    /// Inverted dropout: in training each value is zeroed with probability `rate`, the others are divided by
+    /// `1 - rate`; nothing happens in inference (Srivastava 2014).
+    Dropout {
+        /// Probability of a zero, from 0 to 1.
+        rate: f32,
+    },
+    /// `exp(x_i) / Σ exp(x_j)` over the row.
+    Softmax,
+    /// `x_i - log Σ exp(x_j)` over the row.
+    LogSoftmax,
+}
+
+impl Layer {
+    /// `Dense` with bias.
+    #[must_use]
+    pub const fn dense(outputs: usize) -> Self {
+        Self::Dense { outputs, bias: true }
+    }
+
+    /// The layer's name in error messages and in the text form of a network.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Layer::Dense { .. } => "dense",
+            Layer::BatchNorm(_) => "bn",
+            Layer::Activation(activation) => activation.name(),
+            Layer::Dropout { .. } => "dropout",
+            Layer::Softmax => "softmax",
+            Layer::LogSoftmax => "log_softmax",
+        }
+    }
+}
+
+impl Activation {
+    /// The name in the text form of a network.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::LeakyRelu { .. } => "leaky_relu",
+            Activation::Sigmoid => "sigmoid",
+            Activation::Tanh => "tanh",
+            Activation::Gelu => "gelu",
+            Activation::Silu => "silu",
+        }
+    }
+}
+
+/// Rounds a width up to whole groups of sixteen: the row length of every activation buffer.
+#[must_use]
+pub const fn padded(width: usize) -> usize {
+    width.next_multiple_of(LANES)
+}
+
+/// The largest width of a layer: lengths computed from checked widths cannot overflow 64 bits, and are checked
+/// again on 32-bit machines where they are summed.
+pub const MAX_WIDTH: usize = 1 << 20;
+
+/// The largest number of layers.
+pub const MAX_LAYERS: usize = 1 << 10;
+
+/// A list of layers that fit together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Network<'a> {
+    inputs: usize,
+    layers: &'a [Layer],
+}
+
+impl<'a> Network<'a> {
+    /// Checks the layers of a network with `inputs` input features.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] names the first layer with a parameter out of its range, [`Error::Widths`] if there are no
+    /// layers, no inputs, or too many of either.
+    pub const fn new(inputs: usize, layers: &'a [Layer]) -> Result<Self, Error> {
+        if inputs == 0 || inputs > MAX_WIDTH || layers.is_empty() || layers.len() > MAX_LAYERS {
+            return Err(Error::Widths { inputs, layers: layers.len() });
+        }
+        let mut index = 0;
+        while index < layers.len() {
+            let valid = match layers[index] {
+                Layer::Dense { outputs, .. } => outputs >= 1 && outputs <= MAX_WIDTH,
+                Layer::BatchNorm(bn) => {
+                    let momentum = match bn.momentum {
+                        Some(momentum) => momentum >= 0.0 && momentum <= 1.0,
+                        None => true,
+                    };
+                    bn.eps > 0.0 && bn.eps <= 1.0 && momentum
+                }
+                Layer::Activation(Activation::LeakyRelu { slope }) => slope >= 0.0 && slope <= f32::MAX,
+                Layer::Dropout { rate } => rate >= 0.0 && rate <= 1.0,
+                Layer::Activation(_) | Layer::Softmax | Layer::LogSoftmax => true,
+            };
+            if !valid {
+                return Err(Error::Layer { layer: index, name: layers[index].name() });
+            }
+            index += 1;
+        }
+        Ok(Self { inputs, layers })
+    }
+
+    /// Number of input features.
+    #[must_use]
+    pub const fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Number of output features.
+    #[must_use]
+    pub const fn outputs(&self) -> usize {
+        self.width_before(self.layers.len())
+    }
+
+    /// The layers.
+    #[must_use]
+    pub const fn layers(&self) -> &'a [Layer] {
+        self.layers
+    }
+
+    /// Whether any layer is a batch norm: then a training batch needs two rows or more.
+    #[must_use]
+    pub const fn has_batch_norm(&self) -> bool {
+        let mut index = 0;
+        while index < self.layers.len() {
+            if matches!(self.layers[index], Layer::BatchNorm(_)) {
+                return true;
+            }
+            index += 1;
+        }
+        false
+    }
+
+    /// Width of the data that enters layer `index` (of the output, for `index` = number of layers).
+    #[must_use]
+    pub const fn width_before(&self, index: usize) -> usize {
+        let mut index = index;
+        while index > 0 {
+            index -= 1;
+            if let Layer::Dense { outputs, .. } = self.layers[index] {
+                return outputs;
+            }
+        }
+        self.inputs
+    }
+
+    /// The widest data anywhere in the network, the input included.
+    #[must_use]
+    pub const fn max_width(&self) -> usize {
+        let mut width = self.inputs;
+        let mut index = 0;
+        while index < self.layers.len() {
+            if let Layer::Dense { outputs, .. } = self.layers[index]
+                && outputs > width
+            {
+                width = outputs;
+            }
+            index += 1;
+        }
+        width
+    }
+}

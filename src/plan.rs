@@ -1,0 +1,296 @@
+//! From a network to lengths and offsets: every buffer of training is planned here, nothing is allocated later.
+//!
+//! Parameters, state and activations are flat slices; a [`Node`] says where a layer's parts lie in them. All parts
+//! start at multiples of sixteen values. Everything is `const`, so firmware can size its arrays at compile time.
+
+use crate::kernels::{batchnorm, panels};
+use crate::layer::{Activation, Layer, Network, padded};
+use crate::simd::LANES;
+
+/// A range of a flat slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// First value.
+    pub start: usize,
+    /// Number of values.
+    pub len: usize,
+}
+
+impl Part {
+    const fn after(start: usize, len: usize) -> Self {
+        Self { start, len }
+    }
+
+    /// The part of a slice.
+    #[must_use]
+    pub fn of(self, slice: &[f32]) -> &[f32] {
+        &slice[self.start..][..self.len]
+    }
+
+    /// The part of a slice, to write.
+    #[must_use]
+    pub fn of_mut(self, slice: &mut [f32]) -> &mut [f32] {
+        &mut slice[self.start..][..self.len]
+    }
+}
+
+/// Where one layer's parts lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Node {
+    /// The layer's index.
+    pub index: usize,
+    /// The layer.
+    pub layer: Layer,
+    /// Width of its input.
+    pub inputs: usize,
+    /// Width of its output.
+    pub outputs: usize,
+    /// Among the parameters: a dense layer's weights in panels, or a batch norm's scale.
+    pub weights: Part,
+    /// Among the parameters: bias or shift, padded; empty if there is none.
+    pub bias: Part,
+    /// Among the state: a batch norm's running mean, running variance (padded both) and batch count (one group).
+    pub state: Part,
+    /// Among the caches: what a batch norm keeps between forward and backward.
+    pub cache: Part,
+    /// Where the output lies among the activations, in values for each row of the batch. Equal to the position of
+    /// the input if the layer works in place.
+    pub output: usize,
+    /// Where the input lies; `None` for a dense layer that reads the caller's rows.
+    pub input: Option<usize>,
+}
+
+/// What the layers so far still need of the current buffer in the backward pass.
+#[derive(Clone, Copy, PartialEq)]
+enum Needed {
+    Nothing,
+    /// The sign (ReLU): dropout may scale or zero it, as a zeroed value has no gradient anyway.
+    Sign,
+    Value,
+}
+
+/// Walks the layers, accumulating offsets.
+#[derive(Clone, Copy)]
+struct Walk {
+    params: usize,
+    state: usize,
+    cache: usize,
+    activations: usize,
+    current: Option<usize>,
+    width: usize,
+    needed: Needed,
+}
+
+impl Walk {
+    const fn start(network: &Network<'_>) -> Self {
+        let copied = network.copies_input();
+        Self {
+            params: 0,
+            state: 0,
+            cache: 0,
+            activations: if copied { padded(network.inputs()) } else { 0 },
+            current: if copied { Some(0) } else { None },
+            width: network.inputs(),
+            needed: Needed::Nothing,
+        }
+    }
+
+    const fn step(&mut self, index: usize, layer: Layer) -> Node {
+        let inputs = self.width;
+        let (outputs, weights, bias, state) = match layer {
+            Layer::Dense { outputs, bias } => {
+                let weights = panels::weight_len(inputs, outputs).next_multiple_of(LANES);
+                (outputs, weights, if bias { padded(outputs) } else { 0 }, 0)
+            }
+            Layer::BatchNorm(_) => (inputs, padded(inputs), padded(inputs), 2 * padded(inputs) + LANES),
+            _ => (inputs, 0, 0, 0),
+        };
+        let cache = if state > 0 { batchnorm::cache_len(padded(inputs)) } else { 0 };
+        let exact = if let Layer::Dense { outputs, .. } = layer { panels::weight_len(inputs, outputs) } else { weights };
+        let (in_place, needed) = match layer {
+            Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
+            Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),
+            Layer::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
+                (matches!(self.needed, Needed::Nothing), Needed::Sign)
+            }
+            Layer::Activation(Activation::Sigmoid | Activation::Tanh) | Layer::Softmax | Layer::LogSoftmax => {
+                (matches!(self.needed, Needed::Nothing), Needed::Value)
+            }
+            Layer::Dropout { .. } => {
+                let in_place = !matches!(self.needed, Needed::Value);
+                (in_place, if in_place { self.needed } else { Needed::Nothing })
+            }
+        };
+        let output = match self.current {
+            Some(current) if in_place => current,
+            _ => {
+                let fresh = self.activations;
+                self.activations += padded(outputs);
+                fresh
+            }
+        };
+        let node = Node {
+            index,
+            layer,
+            inputs,
+            outputs,
+            weights: Part::after(self.params, exact),
+            bias: Part::after(self.params + weights, bias),
+            state: Part::after(self.state, state),
+            cache: Part::after(self.cache, cache),
+            output,
+            input: self.current,
+        };
+        self.params += weights + bias;
+        self.state += state;
+        self.cache += cache;
+        self.current = Some(output);
+        self.width = outputs;
+        self.needed = needed;
+        node
+    }
+}
+
+impl Network<'_> {
+    /// Whether the caller's rows are first copied into padded ones, at the start of the activations: a dense layer
+    /// reads rows of any stride, the other kinds want whole groups.
+    #[must_use]
+    pub const fn copies_input(&self) -> bool {
+        !matches!(self.layers()[0], Layer::Dense { .. })
+    }
+
+    /// Where the parts of layer `index` lie.
+    ///
+    /// Walks the layers before it: cheap beside the layer's work, and no table has to be stored.
+    #[must_use]
+    pub const fn node(&self, index: usize) -> Node {
+        let mut walk = Walk::start(self);
+        let mut at = 0;
+        loop {
+            let node = walk.step(at, self.layers()[at]);
+            if at == index {
+                return node;
+            }
+            at += 1;
+        }
+    }
+
+    /// The nodes of all layers, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
+        let mut walk = Walk::start(self);
+        self.layers().iter().enumerate().map(move |(index, layer)| walk.step(index, *layer))
+    }
+
+    /// Lengths of what does not depend on the batch.
+    const fn end(&self) -> Walk {
+        let mut walk = Walk::start(self);
+        let mut at = 0;
+        while at < self.layers().len() {
+            walk.step(at, self.layers()[at]);
+            at += 1;
+        }
+        walk
+    }
+
+    /// Length of the parameters (weights, biases, batch-norm scale and shift), padding included.
+    #[must_use]
+    pub const fn params_len(&self) -> usize {
+        self.end().params
+    }
+
+    /// Length of the state that training moves without gradients: running statistics and their batch counts.
+    #[must_use]
+    pub const fn state_len(&self) -> usize {
+        self.end().state
+    }
+
+    /// Lengths of all buffers for batches of at most `batch` rows.
+    #[must_use]
+    pub const fn plan(&self, batch: usize) -> Plan {
+        let end = self.end();
+        let mut widest = if self.copies_input() { padded(self.inputs()) } else { 0 };
+        let mut transposed = 0;
+        let mut at = 0;
+        while at < self.layers().len() {
+            let node = self.node(at);
+            if padded(node.outputs) > widest {
+                widest = padded(node.outputs);
+            }
+            if let Layer::Dense { .. } = node.layer
+                && node.input.is_some()
+                && padded(node.inputs) * node.outputs > transposed
+            {
+                transposed = padded(node.inputs) * node.outputs;
+            }
+            at += 1;
+        }
+        Plan {
+            batch,
+            params: end.params,
+            state: end.state,
+            activations: batch * end.activations,
+            delta: batch * widest,
+            cache: end.cache,
+            transposed,
+            row_losses: 2 * batch,
+        }
+    }
+}
+
+/// Lengths of all buffers of a training run, in `f32` values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The largest batch.
+    pub batch: usize,
+    /// Parameters; gradients have the same length, and so has each moment of the optimiser.
+    pub params: usize,
+    /// Running statistics.
+    pub state: usize,
+    /// Outputs of the layers, kept for the backward pass.
+    pub activations: usize,
+    /// One of the two gradient buffers of a batch.
+    pub delta: usize,
+    /// Batch-norm caches.
+    pub cache: usize,
+    /// The largest transposed weight matrix.
+    pub transposed: usize,
+    /// Loss and hit of each row.
+    pub row_losses: usize,
+}
+
+impl Plan {
+    /// Length of the work buffer: activations, both gradient buffers, caches and scratch.
+    #[must_use]
+    pub const fn work_len(&self) -> usize {
+        self.activations + 2 * self.delta + self.cache + self.transposed + self.row_losses
+    }
+
+    /// Cuts a work buffer into its parts.
+    pub(crate) fn carve<'w>(&self, work: &'w mut [f32]) -> Work<'w> {
+        let (activations, rest) = work.split_at_mut(self.activations);
+        let (delta, rest) = rest.split_at_mut(self.delta);
+        let (spare, rest) = rest.split_at_mut(self.delta);
+        let (cache, rest) = rest.split_at_mut(self.cache);
+        let (transposed, row_losses) = rest.split_at_mut(self.transposed);
+        Work { activations, delta, spare, cache, transposed, row_losses }
+    }
+}
+
+/// The parts of a work buffer.
+pub(crate) struct Work<'w> {
+    pub(crate) activations: &'w mut [f32],
+    /// Gradient of the current layer's output.
+    pub(crate) delta: &'w mut [f32],
+    /// Where a dense layer writes the gradient of its input.
+    pub(crate) spare: &'w mut [f32],
+    pub(crate) cache: &'w mut [f32],
+    pub(crate) transposed: &'w mut [f32],
+    pub(crate) row_losses: &'w mut [f32],
+}
+
+impl Work<'_> {
+    /// The rows it was planned for: each has two entries among the row losses.
+    pub(crate) fn capacity(&self) -> usize {
+        self.row_losses.len() / 2
+    }
+}

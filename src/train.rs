@@ -1,0 +1,292 @@
+//! One step of training over memory that the caller owns: forward, loss, backward, update. Nothing else.
+//!
+//! [`Trainer`] holds the plan and borrows the buffers; a step allocates nothing, cannot panic, and leaves the
+//! parameters untouched if the loss or a gradient is not finite. Epochs, shuffling and stopping are `fit`'s.
+
+pub mod loss;
+pub mod optim;
+pub mod stop;
+
+mod backward;
+mod forward;
+
+use crate::Level;
+use crate::error::{Error, check_len};
+use crate::layer::Network;
+use crate::plan::Plan;
+use crate::split::Split;
+
+pub use loss::{Loss, Score, Targets};
+pub use optim::{Optimizer, Schedule};
+pub use stop::{EarlyStopping, Mode, StopState};
+
+/// What one step does with its gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// What is minimised.
+    pub loss: Loss,
+    /// How parameters change.
+    pub optimizer: Optimizer,
+    /// `l2 * w` is added to the gradient of each penalised parameter (`weight_decay` of PyTorch's SGD and Adam).
+    pub l2: f32,
+    /// Whether L2 and AdamW's decay also reach biases and batch norm's scale and shift. PyTorch does that by
+    /// default; penalising only dense weights (false) is the usual advice.
+    pub decay_all: bool,
+    /// Limit on the gradients.
+    pub clip: Clip,
+}
+
+impl Rules {
+    /// Adam on a loss, with no penalty and no clipping.
+    #[must_use]
+    pub const fn new(loss: Loss, optimizer: Optimizer) -> Self {
+        Self { loss, optimizer, l2: 0.0, decay_all: false, clip: Clip::None }
+    }
+}
+
+/// Gradient clipping.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Clip {
+    /// None.
+    #[default]
+    None,
+    /// All gradients are scaled down so that their common Euclidean norm is at most this
+    /// (`torch.nn.utils.clip_grad_norm_`).
+    Norm(f32),
+    /// Each gradient is cut to at most this size.
+    Value(f32),
+}
+
+/// The rows of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Rows of as many values as the network has inputs, one after the other.
+    pub inputs: &'a [f32],
+    /// Their targets.
+    pub targets: Targets<'a>,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+/// Where in the run a step is: dropout and the optimiser are pure functions of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Steps done before this one.
+    pub step: u64,
+    /// Learning rate of this step.
+    pub lr: f32,
+}
+
+/// The buffers of a training run; lengths as [`Plan`] says.
+#[derive(Debug)]
+pub struct Buffers<'m> {
+    /// Weights, biases, batch-norm scale and shift.
+    pub params: &'m mut [f32],
+    /// Running statistics.
+    pub state: &'m mut [f32],
+    /// Gradients, as long as the parameters.
+    pub gradients: &'m mut [f32],
+    /// The optimiser's moments, [`Optimizer::moments`] times as long as the parameters; zero at the start.
+    pub moments: &'m mut [f32],
+    /// Scratch, [`Plan::work_len`].
+    pub work: &'m mut [f32],
+}
+
+/// Executes steps of one network.
+#[derive(Debug)]
+pub struct Trainer<'m, P> {
+    network: Network<'m>,
+    plan: Plan,
+    buffers: Buffers<'m>,
+    level: Level,
+    split: &'m P,
+}
+
+impl<'m, P: Split> Trainer<'m, P> {
+    /// Borrows the buffers for batches of at most `batch` rows.
+    ///
+    /// # Errors
+    /// [`Error::Length`] names the buffer whose length is not the plan's.
+    pub fn new(
+        network: Network<'m>,
+        batch: usize,
+        buffers: Buffers<'m>,
+        level: Level,
+        split: &'m P,
+    ) -> Result<Self, Error> {
+        let plan = network.plan(batch);
+        check_len("parameters", plan.params, buffers.params.len())?;
+        check_len("state", plan.state, buffers.state.len())?;
+        check_len("gradients", plan.params, buffers.gradients.len())?;
+        check_len("work buffer", plan.work_len(), buffers.work.len())?;
+        Ok(Self { network, plan, buffers, level, split })
+    }
+
+    /// Parameters and state, to read.
+    #[must_use]
+    pub fn weights(&self) -> (&[f32], &[f32]) {
+        (self.buffers.params, self.buffers.state)
+    }
+
+    /// Parameters and state, to write (restoring the best ones).
+    pub fn weights_mut(&mut self) -> (&mut [f32], &mut [f32]) {
+        (self.buffers.params, self.buffers.state)
+    }
+
+    /// The optimiser's moments.
+    #[must_use]
+    pub fn moments(&self) -> &[f32] {
+        self.buffers.moments
+    }
+
+    /// Gradients of the last step or [`differentiate`](Trainer::differentiate), in the layout of the parameters.
+    #[must_use]
+    pub fn gradients(&self) -> &[f32] {
+        self.buffers.gradients
+    }
+
+    fn check(&self, batch: &Batch<'_>, loss: Loss) -> Result<(), Error> {
+        if batch.rows == 0 || batch.rows > self.plan.batch {
+            return Err(Error::BatchRows { rows: batch.rows, planned: self.plan.batch });
+        }
+        check_len("batch inputs", batch.rows * self.network.inputs(), batch.inputs.len())?;
+        check_output(&self.network, loss)?;
+        batch.targets.check(loss, batch.rows, self.network.outputs())
+    }
+
+    /// One step of training; returns the batch's loss before the update.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] if the loss or a gradient is not finite: the layer where it began is named, and neither
+    /// parameters nor running statistics have changed. [`Error::BatchOfOne`] for one row with batch norm; other
+    /// variants for a batch that does not fit.
+    pub fn step(&mut self, batch: Batch<'_>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
+        let moments = rules.optimizer.moments() * self.plan.params;
+        check_len("optimiser moments", moments, self.buffers.moments.len())?;
+        let score = self.differentiate(batch, rules.loss, moment)?;
+        let scale = backward::clip(self.level, rules.clip, self.buffers.gradients)
+            .ok_or_else(|| backward::first_non_finite_gradient(&self.network, self.buffers.gradients))?;
+        forward::update_running(&self.network, &self.plan, batch.rows, self.buffers.state, self.buffers.work)?;
+        let factors = rules.optimizer.factors(moment.step, moment.lr, scale, rules.l2);
+        self.update(factors, rules.decay_all);
+        Ok(score)
+    }
+
+    /// Forward in training mode, loss and backward: fills [`gradients`](Trainer::gradients), changes nothing else.
+    ///
+    /// # Errors
+    /// As [`step`](Trainer::step).
+    pub fn differentiate(&mut self, batch: Batch<'_>, loss: Loss, moment: Moment) -> Result<Score, Error> {
+        self.check(&batch, loss)?;
+        if batch.rows == 1 && self.network.has_batch_norm() {
+            return Err(Error::BatchOfOne);
+        }
+        let (params, state): (&[f32], &[f32]) = (self.buffers.params, self.buffers.state);
+        let mut work = self.plan.carve(self.buffers.work);
+        let pass = forward::Pass { level: self.level, split: self.split, training: Some(moment) };
+        pass.run(&self.network, params, state, &batch, &mut work)?;
+        let score = self.score(&batch, loss);
+        if !score.loss.is_finite() {
+            let work = self.plan.carve(self.buffers.work);
+            return Err(forward::first_non_finite(&self.network, &batch, &work));
+        }
+        let mut work = self.plan.carve(self.buffers.work);
+        backward::run(
+            self.level,
+            self.split,
+            &self.network,
+            self.buffers.params,
+            &batch,
+            moment,
+            &mut work,
+            self.buffers.gradients,
+        )?;
+        Ok(score)
+    }
+
+    /// Loss and hits of a batch in inference mode: running statistics, no dropout. Overwrites the work buffer.
+    ///
+    /// # Errors
+    /// For a batch that does not fit. A non-finite loss is returned as it is.
+    pub fn evaluate(&mut self, batch: Batch<'_>, loss: Loss) -> Result<Score, Error> {
+        self.check(&batch, loss)?;
+        self.infer(&batch)?;
+        Ok(self.score(&batch, loss))
+    }
+
+    /// Outputs of the unfolded network in inference mode: rows of [`padded`](crate::layer::padded) width.
+    ///
+    /// # Errors
+    /// For a batch that does not fit.
+    pub fn predict(&mut self, inputs: &[f32], rows: usize) -> Result<&[f32], Error> {
+        if rows == 0 || rows > self.plan.batch {
+            return Err(Error::BatchRows { rows, planned: self.plan.batch });
+        }
+        check_len("batch inputs", rows * self.network.inputs(), inputs.len())?;
+        self.infer(&Batch { inputs, targets: Targets::Classes(&[]), rows })?;
+        Ok(self.outputs(rows))
+    }
+
+    fn infer(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
+        let mut work = self.plan.carve(self.buffers.work);
+        let pass = forward::Pass { level: self.level, split: self.split, training: None };
+        pass.run(&self.network, self.buffers.params, self.buffers.state, batch, &mut work)
+    }
+
+    fn outputs(&self, rows: usize) -> &[f32] {
+        let node = self.network.node(self.network.layers().len() - 1);
+        let width = crate::layer::padded(node.outputs);
+        &self.buffers.work[node.output * self.plan.batch..][..rows * width]
+    }
+
+    fn score(&mut self, batch: &Batch<'_>, loss: Loss) -> Score {
+        let node = self.network.node(self.network.layers().len() - 1);
+        let width = crate::layer::padded(node.outputs);
+        let work = self.plan.carve(self.buffers.work);
+        let outputs = &work.activations[node.output * self.plan.batch..][..batch.rows * width];
+        let delta = &mut work.delta[..batch.rows * width];
+        loss::evaluate(self.level, self.split, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
+    }
+
+    fn update(&mut self, factors: optim::Factors, decay_all: bool) {
+        let (first, second) = match self.buffers.moments.len() / self.plan.params.max(1) {
+            0 => (&mut [] as &mut [f32], &mut [] as &mut [f32]),
+            1 => (&mut self.buffers.moments[..], &mut [] as &mut [f32]),
+            _ => self.buffers.moments.split_at_mut(self.plan.params),
+        };
+        for node in self.network.nodes() {
+            let penalised = matches!(node.layer, crate::layer::Layer::Dense { .. }) || decay_all;
+            for (part, penalised) in [(node.weights, penalised), (node.bias, decay_all)] {
+                let end = part.start + part.len.next_multiple_of(crate::simd::LANES);
+                let range = part.start..end;
+                let factors = if penalised { factors } else { factors.without_decay() };
+                optim::update(
+                    self.level,
+                    self.split,
+                    factors,
+                    &mut self.buffers.params[range.clone()],
+                    &self.buffers.gradients[range.clone()],
+                    first.get_mut(range.clone()).unwrap_or_default(),
+                    second.get_mut(range).unwrap_or_default(),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a network's last layer suits a loss: the losses that contain softmax or sigmoid want plain logits.
+///
+/// # Errors
+/// [`Error::OutputLayer`] names the layer to remove.
+pub fn check_output(network: &Network<'_>, loss: Loss) -> Result<(), Error> {
+    use crate::layer::{Activation, Layer};
+    let last = network.layers()[network.layers().len() - 1];
+    let twice = match loss {
+        Loss::CrossEntropy => matches!(last, Layer::Softmax | Layer::LogSoftmax),
+        Loss::BinaryCrossEntropy => matches!(last, Layer::Activation(Activation::Sigmoid)),
+        Loss::MeanSquaredError => false,
+    };
+    if twice { Err(Error::OutputLayer { name: last.name(), loss: loss.name() }) } else { Ok(()) }
+}

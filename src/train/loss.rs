@@ -1,0 +1,236 @@
+//! Losses with their gradients: one pass over the rows gives loss, gradient and hit of each.
+//!
+//! Every loss is the mean over the batch, as PyTorch's `reduction="mean"` and Keras' default.
+
+use crate::Level;
+use crate::error::Error;
+use crate::kernels::math;
+use crate::kernels::softmax::{fold_sum, masked, max_and_sum};
+use crate::layer::padded;
+use crate::simd::{Group, LANES, Simd, level::kernel};
+use crate::split::Split;
+
+/// What training minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// Softmax and cross-entropy with one class index per row; the network ends with plain logits.
+    CrossEntropy,
+    /// Sigmoid and binary cross-entropy per output; targets from 0 to 1, the network ends with plain logits.
+    BinaryCrossEntropy,
+    /// Mean of the squared differences over all outputs.
+    MeanSquaredError,
+}
+
+/// Targets of the rows of a batch or of a data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Targets<'a> {
+    /// One class index per row.
+    Classes(&'a [u32]),
+    /// `outputs` values per row.
+    Values(&'a [f32]),
+}
+
+impl Targets<'_> {
+    /// Checks that there is a target of the right kind and range for each of `rows` rows.
+    ///
+    /// # Errors
+    /// [`Error::TargetKind`], [`Error::Length`], [`Error::Label`] with the row.
+    pub fn check(&self, loss: Loss, rows: usize, outputs: usize) -> Result<(), Error> {
+        match (loss, self) {
+            (Loss::CrossEntropy, Targets::Classes(labels)) => {
+                crate::error::check_len("labels", rows, labels.len())?;
+                match labels.iter().position(|label| *label as usize >= outputs) {
+                    Some(row) => Err(Error::Label { row, label: labels[row], classes: outputs }),
+                    None => Ok(()),
+                }
+            }
+            (Loss::BinaryCrossEntropy | Loss::MeanSquaredError, Targets::Values(values)) => {
+                crate::error::check_len("targets", rows.saturating_mul(outputs), values.len())
+            }
+            _ => Err(Error::TargetKind { loss: loss.name() }),
+        }
+    }
+}
+
+impl Loss {
+    /// The loss's name on the command line.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Loss::CrossEntropy => "cross_entropy",
+            Loss::BinaryCrossEntropy => "bce",
+            Loss::MeanSquaredError => "mse",
+        }
+    }
+
+    /// Whether accuracy means something beside this loss.
+    #[must_use]
+    pub const fn has_accuracy(&self) -> bool {
+        !matches!(self, Loss::MeanSquaredError)
+    }
+}
+
+/// Sum of the rows' losses and hits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// Sum over the rows of each row's loss (for losses over several outputs, its mean over the outputs).
+    pub loss: f64,
+    /// Rows (or shares of a row) predicted right.
+    pub hits: f64,
+    /// Rows.
+    pub rows: u64,
+}
+
+impl Score {
+    /// Mean loss of a row.
+    #[must_use]
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.rows as f64
+    }
+
+    /// Share of hits.
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        self.hits / self.rows as f64
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { loss: self.loss + other.loss, hits: self.hits + other.hits, rows: self.rows + other.rows }
+    }
+}
+
+/// Loss of each row of `outputs` (rows of `padded(cols)`), and its gradient with respect to the outputs.
+///
+/// `delta` gets the gradient of the mean, padding zero; `row_losses` two values a row. Arguments have been checked.
+pub(crate) fn evaluate(
+    level: Level,
+    split: &impl Split,
+    loss: Loss,
+    cols: usize,
+    outputs: &[f32],
+    targets: Targets<'_>,
+    delta: &mut [f32],
+    row_losses: &mut [f32],
+) -> Score {
+    let width = padded(cols);
+    let rows = outputs.len() / width;
+    let per_task = crate::kernels::dense::rows_per_task(rows, split.workers());
+    split.run([delta, &mut row_losses[..2 * rows]], [per_task * width, 2 * per_task], &|task, [delta, losses]| {
+        let first = task * per_task;
+        let outputs = &outputs[first * width..][..delta.len()];
+        match targets {
+            Targets::Classes(labels) => {
+                let labels = &labels[first..][..losses.len() / 2];
+                cross_entropy(level, cols, 1.0 / rows as f32, outputs, labels, delta, losses);
+            }
+            Targets::Values(values) => {
+                let values = &values[first * cols..][..losses.len() / 2 * cols];
+                elementwise(level, loss, cols, rows, outputs, values, delta, losses);
+            }
+        }
+    });
+    let (sum, hits) = row_losses[..2 * rows]
+        .chunks_exact(2)
+        .fold((0.0, 0.0), |(loss, hits), row| (loss + f64::from(row[0]), hits + f64::from(row[1])));
+    Score { loss: sum, hits, rows: rows as u64 }
+}
+
+kernel! {
+    fn cross_entropy(
+        cols: usize, share: f32, outputs: &[f32], labels: &[u32], delta: &mut [f32], losses: &mut [f32],
+    ) = cross_entropy_body;
+}
+
+#[inline(always)]
+fn cross_entropy_body<S: Simd>(
+    s: S,
+    cols: usize,
+    share: f32,
+    outputs: &[f32],
+    labels: &[u32],
+    delta: &mut [f32],
+    losses: &mut [f32],
+) {
+    let width = padded(cols);
+    let rows = outputs.chunks_exact(width).zip(delta.chunks_exact_mut(width));
+    for (((logits, delta), label), losses) in rows.zip(labels).zip(losses.chunks_exact_mut(2)) {
+        let label = *label as usize;
+        let groups = logits.as_chunks::<LANES>().0;
+        let (max, sum) = max_and_sum(s, groups, cols);
+        // -log softmax, subtracted in two steps: `max + log sum` would round away a small log.
+        let mut log_sum: Group = [0.0; LANES];
+        s.store(math::log(s, s.splat(sum)), &mut log_sum);
+        losses[0] = log_sum[0] - (logits[label] - max);
+        losses[1] = if best(&logits[..cols]) == label { 1.0 } else { 0.0 };
+        for (g, (logits, delta)) in groups.iter().zip(delta.as_chunks_mut::<LANES>().0).enumerate() {
+            let probability = s.div(math::exp(s, s.sub(s.load(logits), s.splat(max))), s.splat(sum));
+            s.store(masked(s, probability, g, cols, 0.0), delta);
+        }
+        delta[label] -= 1.0;
+        for delta in delta.as_chunks_mut::<LANES>().0 {
+            s.store(s.mul(s.load(delta), s.splat(share)), delta);
+        }
+    }
+}
+
+/// Index of the largest value, the first of equals; 0 if all are NaN.
+#[must_use]
+pub fn best(row: &[f32]) -> usize {
+    let mut at = 0;
+    for (index, value) in row.iter().enumerate() {
+        if *value > row[at] || (row[at].is_nan() && !value.is_nan()) {
+            at = index;
+        }
+    }
+    at
+}
+
+kernel! {
+    fn elementwise(
+        loss: Loss, cols: usize, rows: usize, outputs: &[f32], values: &[f32], delta: &mut [f32], losses: &mut [f32],
+    ) = elementwise_body;
+}
+
+/// The losses that are a mean over outputs: squared error and binary cross-entropy.
+#[inline(always)]
+fn elementwise_body<S: Simd>(
+    s: S,
+    loss: Loss,
+    cols: usize,
+    rows: usize,
+    outputs: &[f32],
+    values: &[f32],
+    delta: &mut [f32],
+    losses: &mut [f32],
+) {
+    let width = padded(cols);
+    let share = s.splat(1.0 / (rows as f32 * cols as f32));
+    let zero = s.splat(0.0);
+    let rows = outputs.chunks_exact(width).zip(delta.chunks_exact_mut(width));
+    for (((outputs, delta), values), losses) in rows.zip(values.chunks_exact(cols)).zip(losses.chunks_exact_mut(2)) {
+        let mut sum = zero;
+        let mut hits = 0.0;
+        let groups = outputs.as_chunks::<LANES>().0.iter().zip(delta.as_chunks_mut::<LANES>().0);
+        for (g, ((output, delta), values)) in groups.zip(values.chunks(LANES)).enumerate() {
+            let mut target: Group = [0.0; LANES];
+            target[..values.len()].copy_from_slice(values);
+            let (z, t) = (s.load(output), s.load(&target));
+            let (term, slope) = if loss == Loss::BinaryCrossEntropy {
+                // max(z, 0) - z t + log(1 + exp(-|z|)): no overflow for any z.
+                let term = s.add(s.sub(s.max(z, zero), s.mul(z, t)), math::log1p_exp_neg(s, z));
+                hits += output.iter().zip(values).filter(|(z, t)| (**z > 0.0) == (**t > 0.5)).count() as f32;
+                (term, s.sub(math::sigmoid(s, z), t))
+            } else {
+                let difference = s.sub(z, t);
+                (s.mul(difference, difference), s.add(difference, difference))
+            };
+            sum = s.add(sum, masked(s, term, g, cols, 0.0));
+            s.store(masked(s, s.mul(slope, share), g, cols, 0.0), delta);
+        }
+        losses[0] = fold_sum(s, sum) / cols as f32;
+        losses[1] = hits / cols as f32;
+    }
+}
