@@ -8,6 +8,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod error;
+pub mod kernels;
 pub mod simd;
 
 pub use error::Error;
