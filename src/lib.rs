@@ -10,6 +10,7 @@ extern crate std;
 pub mod error;
 pub mod kernels;
 pub mod layer;
+pub mod plan;
 pub mod simd;
 pub mod split;
 
