@@ -11,6 +11,7 @@
 //!
 //! Must not depend on anything but `core`, `bytemuck` and, for the portable level, `wide` and `half`.
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
 mod backend;
 pub mod level;
 mod portable;
@@ -19,6 +20,13 @@ mod portable;
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
+// `eabihf` without 64-bit atomics means an Armv7E-M or Armv8-M core with an FPU that fuses: the A and R profiles, some of
+// whose FPUs do not, all have the doubleword exclusives. (`target_feature = "vfp4"` cannot be asked on stable Rust.)
+#[cfg(any(
+    all(target_arch = "arm", target_abi = "eabihf", not(target_has_atomic = "64")),
+    all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
+))]
+mod fpu;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 

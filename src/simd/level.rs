@@ -5,11 +5,6 @@ use core::fmt;
 use super::{Simd, portable::Portable};
 use crate::error::Error;
 
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-use super::{avx2::Avx2, avx512::Avx512};
-#[cfg(target_arch = "aarch64")]
-use super::neon::Neon;
-
 /// A computation written once over [`Simd`]; [`Level::run`] instantiates it for the instruction set at hand.
 pub trait Kernel {
     /// What it returns.
@@ -25,19 +20,58 @@ pub trait Kernel {
 #[derive(Clone, Copy, Debug)]
 pub struct Level(Isa);
 
-#[derive(Clone, Copy, Debug)]
-enum Isa {
-    Portable(Portable),
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    Avx2(Avx2),
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    Avx512(Avx512),
-    #[cfg(target_arch = "aarch64")]
-    Neon(Neon),
+/// Writes out the table of levels: the enum, the look-up by name, the name, and the entry.
+macro_rules! levels {
+    ($($name:literal => $isa:ident($token:ty) on $machine:meta,)*) => {
+        #[derive(Clone, Copy, Debug)]
+        enum Isa {
+            $(#[cfg($machine)] $isa($token),)*
+        }
+
+        /// Every level's name, best last; a build can find only those of its own architecture.
+        const NAMES: &[&str] = &[$($name),*];
+
+        impl Level {
+            fn find(name: &str) -> Option<Level> {
+                match name {
+                    $(#[cfg($machine)] $name => <$token>::detect().map(|token| Level(Isa::$isa(token))),)*
+                    _ => None,
+                }
+            }
+
+            /// The name, as [`Level::by_name`] takes it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self.0 {
+                    $(#[cfg($machine)] Isa::$isa(_) => $name,)*
+                }
+            }
+
+            /// Runs `kernel` with this level's instructions.
+            ///
+            /// Enter once per layer and worker task: features do not cross into other threads, and the entry is a
+            /// call.
+            #[inline]
+            pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+                match self.0 {
+                    $(#[cfg($machine)] Isa::$isa(token) => token.enter(kernel),)*
+                }
+            }
+        }
+    };
 }
 
-/// Every level's name, best last; a build knows only those of its own architecture.
-const NAMES: [&str; 5] = ["portable", "fpu", "neon", "avx2", "avx512"];
+// One row per level, slowest first. The conditions are those of the `mod` lines in `simd.rs`.
+levels! {
+    "portable" => Portable(Portable) on all(),
+    "fpu" => Fpu(super::fpu::Fpu) on any(
+        all(target_arch = "arm", target_abi = "eabihf", not(target_has_atomic = "64")),
+        all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
+    ),
+    "neon" => Neon(super::neon::Neon) on target_arch = "aarch64",
+    "avx2" => Avx2(super::avx2::Avx2) on any(target_arch = "x86", target_arch = "x86_64"),
+    "avx512" => Avx512(super::avx512::Avx512) on any(target_arch = "x86", target_arch = "x86_64"),
+}
 
 impl Level {
     /// The level that works on every machine, on vectors of the `wide` crate.
@@ -79,33 +113,6 @@ impl Level {
         }
     }
 
-    fn find(name: &str) -> Option<Level> {
-        match name {
-            "portable" => Some(Level::PORTABLE),
-            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-            "avx2" => Avx2::detect().map(|token| Level(Isa::Avx2(token))),
-            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-            "avx512" => Avx512::detect().map(|token| Level(Isa::Avx512(token))),
-            #[cfg(target_arch = "aarch64")]
-            "neon" => Neon::detect().map(|token| Level(Isa::Neon(token))),
-            _ => None,
-        }
-    }
-
-    /// The name, as [`Level::by_name`] takes it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            Isa::Portable(_) => "portable",
-            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-            Isa::Avx2(_) => "avx2",
-            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-            Isa::Avx512(_) => "avx512",
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon(_) => "neon",
-        }
-    }
-
     /// Whether multiply-adds round once here: all exact levels, on all machines, give the same bits.
     #[must_use]
     pub fn is_exact(self) -> bool {
@@ -118,22 +125,6 @@ impl Level {
             }
         }
         self.run(Fused)
-    }
-
-    /// Runs `kernel` with this level's instructions.
-    ///
-    /// Enter once per layer and worker task: features do not cross into other threads, and the entry is a call.
-    #[inline]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self.0 {
-            Isa::Portable(token) => token.enter(kernel),
-            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-            Isa::Avx2(token) => token.enter(kernel),
-            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-            Isa::Avx512(token) => token.enter(kernel),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon(token) => token.enter(kernel),
-        }
     }
 }
 

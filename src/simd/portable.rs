@@ -1,15 +1,20 @@
 //! The level for every other machine (wasm, RISC-V, 32-bit Arm, x86 without AVX2): `wide` picks what the build allows.
 
 use bytemuck::cast;
-use wide::{CmpEq, CmpLt, f32x8, i32x8, u32x8};
+use wide::{f32x8, i32x8, u32x8};
 
 use super::{Group, Kernel, LANES, Simd};
 
 /// Works everywhere; needs no proof.
 #[derive(Clone, Copy, Debug)]
-pub struct Portable;
+pub(crate) struct Portable;
 
 impl Portable {
+    /// Always there.
+    pub(crate) fn detect() -> Option<Self> {
+        Some(Self)
+    }
+
     #[inline]
     pub(crate) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
