@@ -7,7 +7,6 @@
 //! Activation buffers are rows padded to whole groups of sixteen ([`padded`](crate::layer::padded)); the padding of
 //! what a dense layer or a loss writes is zero, and stays finite everywhere.
 
-
 pub mod activation;
 pub mod batchnorm;
 pub mod dense;

@@ -106,7 +106,8 @@ impl Walk {
             _ => (inputs, 0, 0, 0),
         };
         let cache = if state > 0 { batchnorm::cache_len(padded(inputs)) } else { 0 };
-        let exact = if let Layer::Dense { outputs, .. } = layer { panels::weight_len(inputs, outputs) } else { weights };
+        let exact =
+            if let Layer::Dense { outputs, .. } = layer { panels::weight_len(inputs, outputs) } else { weights };
         let (in_place, needed) = match layer {
             Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
             Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),

@@ -248,8 +248,7 @@ fn freeze_body<S: Simd>(s: S, eps: f32, mean: &[f32], var: &[f32], cache: &mut [
     let groups = mean.as_chunks::<LANES>().0.iter().zip(var.as_chunks::<LANES>().0);
     for ((mean, var), cache) in groups.zip(cache.chunks_exact_mut(PARTS * LANES)) {
         let inv_std = s.div(s.splat(1.0), s.sqrt(s.add(s.load(var), s.splat(eps))));
-        let mut parts =
-            Cache { shift: *mean, inv_std: [0.0; LANES], offset: [0.0; LANES], mean: *mean, var: *var };
+        let mut parts = Cache { shift: *mean, inv_std: [0.0; LANES], offset: [0.0; LANES], mean: *mean, var: *var };
         s.store(inv_std, &mut parts.inv_std);
         parts.write(cache);
     }

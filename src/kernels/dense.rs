@@ -13,11 +13,11 @@
 //! bias. So a row's result does not depend on the tile it was in, and the tile is free to fit the register file.
 
 use super::{BLOCK, panels};
+use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::{MAX_WIDTH, padded};
 use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
-use crate::Level;
 
 /// A stored weight: widened to `f32` when loaded; the arithmetic is `f32` always.
 pub trait Weight: bytemuck::Pod + Sync + 'static {

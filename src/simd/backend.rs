@@ -14,7 +14,7 @@ macro_rules! backend {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug)]
-        pub struct $token(());
+        pub(crate) struct $token(());
 
         backend! { @token $token $features $detect }
 
