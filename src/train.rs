@@ -1,6 +1,6 @@
 //! One step of training over memory that the caller owns: forward, loss, backward, update. Nothing else.
 //!
-//! [`Trainer`] holds the plan and borrows the buffers; a step allocates nothing, cannot panic, and leaves the
+//! [`Session`] holds the plan and borrows the buffers; a step allocates nothing, cannot panic, and leaves the
 //! parameters untouched if the loss or a gradient is not finite. Epochs, shuffling and stopping are `fit`'s.
 
 pub mod loss;
@@ -96,7 +96,7 @@ pub struct Buffers<'m> {
 
 /// Executes steps of one network.
 #[derive(Debug)]
-pub struct Trainer<'m, P> {
+pub struct Session<'m, P> {
     network: Network<'m>,
     plan: Plan,
     buffers: Buffers<'m>,
@@ -104,7 +104,7 @@ pub struct Trainer<'m, P> {
     split: &'m P,
 }
 
-impl<'m, P: Split> Trainer<'m, P> {
+impl<'m, P: Split> Session<'m, P> {
     /// Borrows the buffers for batches of at most `batch` rows.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl<'m, P: Split> Trainer<'m, P> {
         self.buffers.moments
     }
 
-    /// Gradients of the last step or [`differentiate`](Trainer::differentiate), in the layout of the parameters.
+    /// Gradients of the last step or [`differentiate`](Session::differentiate), in the layout of the parameters.
     #[must_use]
     pub fn gradients(&self) -> &[f32] {
         self.buffers.gradients
@@ -177,7 +177,7 @@ impl<'m, P: Split> Trainer<'m, P> {
     /// Forward in training mode, loss and backward: fills [`gradients`](Trainer::gradients), changes nothing else.
     ///
     /// # Errors
-    /// As [`step`](Trainer::step).
+    /// As [`step`](Session::step).
     pub fn differentiate(&mut self, batch: Batch<'_>, loss: Loss, moment: Moment) -> Result<Score, Error> {
         self.check(&batch, loss)?;
         if batch.rows == 1 && self.network.has_batch_norm() {
