@@ -13,6 +13,11 @@ pub enum Error {
         /// The level asked for.
         level: &'static str,
     },
+    /// A dropout rate is a probability.
+    DropoutRate {
+        /// The rate asked for.
+        rate: f32,
+    },
 }
 
 impl fmt::Display for Error {
@@ -25,6 +30,7 @@ impl fmt::Display for Error {
                 f,
                 "this CPU does not have the instructions of level {level}: choose another one or leave EVENKEEL_LEVEL unset"
             ),
+            Error::DropoutRate { rate } => write!(f, "dropout rate {rate} is not in [0, 1]"),
         }
     }
 }

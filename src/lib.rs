@@ -9,6 +9,7 @@ extern crate std;
 
 pub mod error;
 pub mod kernels;
+pub mod rng;
 pub mod simd;
 
 pub use error::Error;
