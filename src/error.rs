@@ -43,6 +43,11 @@ pub enum Error {
         /// Its kind.
         name: &'static str,
     },
+    /// A dropout rate is a probability.
+    DropoutRate {
+        /// The rate asked for.
+        rate: f32,
+    },
     /// Batch norm in training needs at least two rows: the variance of one says nothing.
     BatchOfOne,
     /// A batch without rows, or with more than planned.
@@ -132,6 +137,7 @@ impl fmt::Display for Error {
             Error::Layer { layer, name } => {
                 write!(f, "layer {layer} ({name}) has a parameter outside its range")
             }
+            Error::DropoutRate { rate } => write!(f, "dropout rate {rate} is not in [0, 1]"),
         }
     }
 }

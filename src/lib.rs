@@ -11,8 +11,10 @@ pub mod error;
 pub mod kernels;
 pub mod layer;
 pub mod plan;
+pub mod rng;
 pub mod simd;
 pub mod split;
+pub mod train;
 
 pub use error::Error;
 pub use simd::Level;

@@ -1,10 +1,10 @@
 //! The backward pass: gradients of all parameters, layer by layer from the end.
 
-use super::forward::dropout_stream;
+use super::forward::drop_out;
 use super::{Batch, Clip, Moment};
 use crate::Level;
 use crate::error::Error;
-use crate::kernels::{activation, batchnorm, dense, dropout, reduce, softmax};
+use crate::kernels::{activation, batchnorm, dense, reduce, softmax};
 use crate::layer::{Layer, Network, padded};
 use crate::plan::Work;
 use crate::split::Split;
@@ -62,7 +62,7 @@ pub(super) fn run(
                 activation::backward(level, split, kind, saved, delta);
             }
             Layer::Dropout { rate } => {
-                dropout::dropout(level, split, rate, dropout_stream(moment, node.index), delta)?;
+                drop_out(level, split, rate, moment, node.index, delta)?;
             }
             Layer::Softmax => softmax::softmax_backward(level, node.outputs, output, delta)?,
             Layer::LogSoftmax => softmax::log_softmax_backward(level, node.outputs, output, delta)?,

@@ -18,9 +18,21 @@ pub(super) struct Pass<'s, P> {
     pub(super) training: Option<Moment>,
 }
 
-/// The dropout stream of a layer at a step: backward asks for the same one.
-pub(super) fn dropout_stream(moment: Moment, layer: usize) -> Stream {
-    Stream::new(moment.seed, Purpose::Dropout, layer as u32, moment.step as u32)
+/// Dropout of a layer at a step, forward on values and backward on gradients: the same elements, asked for again.
+pub(super) fn drop_out(
+    level: Level,
+    split: &impl Split,
+    rate: f32,
+    moment: Moment,
+    layer: usize,
+    x: &mut [f32],
+) -> Result<(), Error> {
+    /// Values of a task: whole blocks of the random stream.
+    const TASK: usize = 1 << 14;
+    let rate = dropout::Rate::new(rate)?;
+    let stream = Stream::new(moment.seed, Purpose::Dropout, layer as u32, moment.step as u32);
+    split.run([x], [TASK], &|task, [x]| dropout::dropout(level, x, rate, stream, (task * TASK) as u64));
+    Ok(())
 }
 
 impl<P: Split> Pass<'_, P> {
@@ -88,7 +100,7 @@ impl<P: Split> Pass<'_, P> {
             Layer::LogSoftmax => softmax::log_softmax(level, node.outputs, y)?,
             Layer::Dropout { rate } => {
                 if let Some(moment) = self.training {
-                    dropout::dropout(level, split, rate, dropout_stream(moment, node.index), y)?;
+                    drop_out(level, split, rate, moment, node.index, y)?;
                 }
             }
             Layer::Dense { .. } | Layer::BatchNorm(_) => {}

@@ -1,0 +1,214 @@
+//! Random numbers as a pure function: Philox4x32-10 of a counter and a key.
+//!
+//! There is no generator state. A [`Stream`] names a purpose, a layer and a step under one seed, and every element of
+//! it has its own word, which any thread and any level can ask for at any time, in any order, as often as it likes.
+//! So dropout stores no mask, a resumed run draws what the uninterrupted one would have, and the number of threads
+//! or lanes cannot change a result.
+//!
+//! The numbering, part of the numeric contract: elements come in blocks of 64. Element `i` has block `b = i / 64`, word
+//! `q = (i % 64) / 16` and lane `l = i % 16`, and its word is
+//!
+//! ```text
+//! philox4x32_10(counter = [(16 b + l) low, (16 b + l) high, step, stream], key = [seed low, seed high])[q]
+//! ```
+//!
+//! Sixteen lanes thus evaluate sixteen consecutive counters and hold, in the four words of the result, four vectors of
+//! sixteen consecutive elements: no transpose on any level, and no word wasted.
+//!
+//! Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
+//!
+//! Must not depend on anything but `simd`.
+
+use bytemuck::cast;
+
+use crate::simd::{LANES, Simd, level::kernel};
+
+/// Elements that share a block of counters: the natural unit for splitting work, though any split gives the same words.
+pub const BLOCK: usize = 4 * LANES;
+
+const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
+/// Added to the key between rounds: the golden ratio and √3 - 1.
+const KEY_STEPS: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
+const ROUNDS: u32 = 10;
+
+/// Four random words, a pure function of `counter` and `key`.
+#[must_use]
+pub const fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    philox4x32(counter, key, ROUNDS)
+}
+
+const fn philox4x32(counter: [u32; 4], key: [u32; 2], rounds: u32) -> [u32; 4] {
+    let (mut c, mut k) = (counter, key);
+    let mut round = 0;
+    while round < rounds {
+        let product0 = MULTIPLIERS[0] as u64 * c[0] as u64;
+        let product1 = MULTIPLIERS[1] as u64 * c[2] as u64;
+        c = [
+            (product1 >> 32) as u32 ^ c[1] ^ k[0],
+            product1 as u32,
+            (product0 >> 32) as u32 ^ c[3] ^ k[1],
+            product0 as u32,
+        ];
+        k = next_key(k);
+        round += 1;
+    }
+    c
+}
+
+const fn next_key(key: [u32; 2]) -> [u32; 2] {
+    [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])]
+}
+
+/// What random numbers are drawn for: the upper eight bits of a stream's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Purpose {
+    /// Initial weights; the layer is the index of the layer, the step counts rejected attempts.
+    Init = 1,
+    /// The order of the samples; the step is the epoch.
+    Shuffle = 2,
+    /// Which samples are held out for validation.
+    Split = 3,
+    /// Dropout; the layer is the index of the layer, the step that of the training step.
+    Dropout = 4,
+}
+
+/// A sequence of random words, one per element; see the module for the numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The seed that the user gave.
+    pub seed: u64,
+    /// `purpose << 24 | layer`.
+    pub stream: u32,
+    /// Distinguishes repetitions: the training step, the epoch, the attempt.
+    pub step: u32,
+}
+
+impl Stream {
+    /// The stream of one purpose and layer (its low 24 bits) at one step.
+    #[must_use]
+    pub const fn new(seed: u64, purpose: Purpose, layer: u32, step: u32) -> Stream {
+        Stream { seed, stream: (purpose as u32) << 24 | (layer & 0x00ff_ffff), step }
+    }
+
+    /// The same stream at another step.
+    #[must_use]
+    pub const fn at_step(self, step: u32) -> Stream {
+        Stream { step, ..self }
+    }
+
+    /// The word of one element.
+    #[must_use]
+    pub const fn word(&self, element: u64) -> u32 {
+        let counter = (element / 64) * 16 + element % 16;
+        let words = philox4x32_10(self.counter(counter), self.key());
+        words[(element / 16 % 4) as usize]
+    }
+
+    const fn counter(&self, counter: u64) -> [u32; 4] {
+        [counter as u32, (counter >> 32) as u32, self.step, self.stream]
+    }
+
+    const fn key(&self) -> [u32; 2] {
+        [self.seed as u32, (self.seed >> 32) as u32]
+    }
+}
+
+/// The words of elements `64 block ..= 64 block + 63`, sixteen consecutive elements to a vector.
+#[inline(always)]
+pub fn block<S: Simd>(s: S, stream: Stream, block: u64) -> [S::U32; 4] {
+    const LANE: [u32; LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut c = stream.counter(block << 4).map(|word| s.splat_u32(word));
+    // The first counter is a multiple of sixteen: its lanes never carry into the next word.
+    c[0] = s.add_u32(c[0], s.load_u32(&LANE));
+    let mut k = stream.key();
+    for _ in 0..ROUNDS {
+        let (high0, low0) = s.mul_wide(c[0], MULTIPLIERS[0]);
+        let (high1, low1) = s.mul_wide(c[2], MULTIPLIERS[1]);
+        c = [s.xor(s.xor(high1, c[1]), s.splat_u32(k[0])), low1, s.xor(s.xor(high0, c[3]), s.splat_u32(k[1])), low0];
+        k = next_key(k);
+    }
+    c
+}
+
+/// A word as a number in [0, 1): its upper 24 bits, a multiple of 2^-24.
+#[must_use]
+pub const fn unit(word: u32) -> f32 {
+    (word >> 8) as f32 * UNIT
+}
+
+const UNIT: f32 = 1.0 / 16_777_216.0;
+
+/// [`unit`] of sixteen words.
+#[inline(always)]
+pub fn unit_vector<S: Simd>(s: S, words: S::U32) -> S::F32 {
+    s.mul(s.i32_to_f32(s.shr(words, 8)), s.splat(UNIT))
+}
+
+kernel! {
+    /// The words of the elements from `first` on: any start, any length.
+    pub fn fill_u32(stream: Stream, first: u64, out: &mut [u32]) = fill_u32_body
+}
+
+#[inline(always)]
+fn fill_u32_body<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [u32]) {
+    let (mut element, mut rest) = (first, out);
+    while !rest.is_empty() {
+        let offset = (element % BLOCK as u64) as usize;
+        let length = rest.len().min(BLOCK - offset);
+        let (out, later) = rest.split_at_mut(length);
+        let mut words = [[0; LANES]; 4];
+        for (words, vector) in words.iter_mut().zip(block(s, stream, element / BLOCK as u64)) {
+            s.store_u32(vector, words);
+        }
+        let words: [u32; BLOCK] = cast(words);
+        out.copy_from_slice(&words[offset..offset + length]);
+        element = element.wrapping_add(length as u64);
+        rest = later;
+    }
+}
+
+/// Puts `items` in an order that depends on the stream and their number alone, all orders being equally likely.
+///
+/// Fisher and Yates, from the last position down: position `i` is exchanged with one of `0..=i`. The draw is Lemire's:
+/// the upper half of `word * (i + 1)`, drawn again while the lower half falls into the incomplete last interval, so it
+/// has no bias. Attempt `a` at position `i` takes element `a * 2^40 + i`. At most 2^32 items (above, the draw would be
+/// slightly biased).
+pub fn shuffle<T>(stream: Stream, items: &mut [T]) {
+    for i in (1..items.len()).rev() {
+        items.swap(i, below(stream, i as u64) as usize);
+    }
+}
+
+/// A number in `0..=last`, drawn at position `last` of the stream.
+fn below(stream: Stream, last: u64) -> u64 {
+    let choices = last + 1;
+    let incomplete = (1 << 32) % choices;
+    let mut element = last;
+    loop {
+        let product = u64::from(stream.word(element)) * choices;
+        if product & 0xffff_ffff >= incomplete {
+            return product >> 32;
+        }
+        element = element.wrapping_add(1 << 40);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::philox4x32;
+
+    /// Random123's known answers for seven rounds: they pin the key schedule and the rounds one by one.
+    #[test]
+    fn seven_rounds() {
+        let pi = ([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]);
+        let answers = [
+            (([0; 4], [0; 2]), [0x5f6f_b709, 0x0d89_3f64, 0x4f12_1f81, 0x4f73_0a48]),
+            (([!0; 4], [!0; 2]), [0x5207_ddc2, 0x4516_5e59, 0x4d8e_e751, 0x8c52_f662]),
+            (pi, [0x4dfc_caba, 0x190a_87f0, 0xc473_62ba, 0xb6b5_242a]),
+        ];
+        for ((counter, key), words) in answers {
+            assert_eq!(philox4x32(counter, key, 7), words);
+        }
+    }
+}
