@@ -1,0 +1,4 @@
+//! What needs an operating system: threads and files.
+
+#[cfg(feature = "rayon")]
+pub mod pool;
