@@ -18,6 +18,8 @@ pub enum Error {
         /// The rate asked for.
         rate: f32,
     },
+    /// The initialiser's name is none of those listed at [`Init`](crate::init::Init).
+    UnknownInit,
 }
 
 impl fmt::Display for Error {
@@ -31,6 +33,10 @@ impl fmt::Display for Error {
                 "this CPU does not have the instructions of level {level}: choose another one or leave EVENKEEL_LEVEL unset"
             ),
             Error::DropoutRate { rate } => write!(f, "dropout rate {rate} is not in [0, 1]"),
+            Error::UnknownInit => f.write_str(
+                "unknown initialiser: choose zeros, constant(c), torch_linear, orthogonal, orthogonal(gain), \
+                 or glorot, he or lecun followed by _uniform or _normal",
+            ),
         }
     }
 }

@@ -8,6 +8,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod error;
+pub mod init;
 pub mod kernels;
 pub mod rng;
 pub mod simd;
