@@ -15,6 +15,8 @@ pub mod fit;
 #[cfg(feature = "std")]
 pub mod host;
 pub mod init;
+#[cfg(feature = "safetensors")]
+pub mod interchange;
 pub mod kernels;
 pub mod layer;
 #[cfg(feature = "alloc")]
