@@ -28,9 +28,7 @@ fn main() {
 }
 
 fn arm(flash: &str, flash_len: &str, ram: &str, ram_len: &str) -> String {
-    format!(
-        "MEMORY {{ FLASH : ORIGIN = {flash}, LENGTH = {flash_len} RAM : ORIGIN = {ram}, LENGTH = {ram_len} }}\n"
-    )
+    format!("MEMORY {{ FLASH : ORIGIN = {flash}, LENGTH = {flash_len} RAM : ORIGIN = {ram}, LENGTH = {ram_len} }}\n")
 }
 
 fn riscv(ram: &str, ram_len: &str) -> String {

@@ -1,39 +1,16 @@
 //! Inputs and hashes: the same on every machine, with integers only.
 
 /// Values that go wrong first, by their bits: zeros, ones, subnormals, extremes, infinities, NaN, ties.
+#[rustfmt::skip]
 pub(crate) const SPECIAL: [u32; 32] = [
-    0x0000_0000,
-    0x8000_0000,
-    0x3f80_0000,
-    0xbf80_0000, // 0, -0, 1, -1
-    0x0000_0001,
-    0x8000_0001,
-    0x007f_ffff,
-    0x807f_ffff, // the least and the greatest subnormals
-    0x0080_0000,
-    0x8080_0000,
-    0x7f7f_ffff,
-    0xff7f_ffff, // the least and the greatest normal numbers
-    0x7f80_0000,
-    0xff80_0000,
-    0x7fc0_0000,
-    0xffc0_0001, // infinities, quiet NaN
-    0x7f80_0001,
-    0xffbf_ffff,
-    0x3f80_0001,
-    0x3f7f_ffff, // signalling NaN, the neighbours of 1
-    0x4b80_0000,
-    0x4b80_0001,
-    0x4b7f_ffff,
-    0xcb80_0000, // around 2^24, where integers end
-    0x4f00_0000,
-    0xcf00_0000,
-    0x0040_0000,
-    0x8020_0000, // ±2^31, mid subnormals
-    0x1a00_0000,
-    0x2000_0000,
-    0x5f80_0000,
-    0x3dcc_cccd, // products near the ends of the range, 0.1
+    0x0000_0000, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, // 0, -0, 1, -1
+    0x0000_0001, 0x8000_0001, 0x007f_ffff, 0x807f_ffff, // the least and the greatest subnormals
+    0x0080_0000, 0x8080_0000, 0x7f7f_ffff, 0xff7f_ffff, // the least and the greatest normal numbers
+    0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0001, // infinities, quiet NaN
+    0x7f80_0001, 0xffbf_ffff, 0x3f80_0001, 0x3f7f_ffff, // signalling NaN, the neighbours of 1
+    0x4b80_0000, 0x4b80_0001, 0x4b7f_ffff, 0xcb80_0000, // around 2^24, where not every integer is a float
+    0x4f00_0000, 0xcf00_0000, 0x0040_0000, 0x8020_0000, // ±2^31, subnormals in between
+    0x1a00_0000, 0x2000_0000, 0x5f80_0000, 0x3dcc_cccd, // factors of tiny and of huge products, 0.1
 ];
 
 /// Marsaglia's xorshift with 32 bits of state: enough for inputs, and short.
