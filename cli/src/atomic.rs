@@ -180,7 +180,8 @@ pub fn write_on<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> Result<(), Save
         let advice = advice(&source);
         SaveError::Step { path: path.to_path_buf(), step, advice, source }
     };
-    let (temp, mut file) = create_temp(disk, &dir, &stem).map_err(|e| failed("creating a temporary file beside it", e))?;
+    let (temp, mut file) =
+        create_temp(disk, &dir, &stem).map_err(|e| failed("creating a temporary file beside it", e))?;
     let written = file
         .write_all(bytes)
         .and_then(|()| file.flush())
@@ -288,7 +289,9 @@ fn remove_leftovers(dir: &Path, stem: &OsStr) {
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some room or save elsewhere; the old file is untouched",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some room or save elsewhere; the old file is untouched"
+        }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "save where you may write, or change the directory's permissions"
         }

@@ -29,7 +29,9 @@ pub struct Epoch {
 #[non_exhaustive]
 pub enum HistoryError {
     /// The header line is not a history's.
-    #[error("{file}: line 1: expected the header epoch,loss,val_loss,<metric>,val_<metric>,lr,seconds, found \"{found}\"")]
+    #[error(
+        "{file}: line 1: expected the header epoch,loss,val_loss,<metric>,val_<metric>,lr,seconds, found \"{found}\""
+    )]
     Header {
         /// The file.
         file: String,
@@ -93,7 +95,9 @@ pub fn from_csv(file: &str, bytes: &[u8]) -> Result<(Vec<Epoch>, String), Histor
     let header = records.next().transpose().map_err(csv_error)?.unwrap_or_default();
     let fields: Vec<&str> = header.iter().collect();
     let metric = match fields[..] {
-        ["epoch", "loss", "val_loss", m, val_m, "lr", "seconds"] if val_m.strip_prefix("val_") == Some(m) => m.to_owned(),
+        ["epoch", "loss", "val_loss", m, val_m, "lr", "seconds"] if val_m.strip_prefix("val_") == Some(m) => {
+            m.to_owned()
+        }
         _ => return Err(HistoryError::Header { file: file.to_owned(), found: fields.join(",") }),
     };
     let mut epochs = Vec::new();

@@ -8,7 +8,7 @@
 
 pub mod atomic;
 // pub mod curves;
-// pub mod data;
-// pub mod digits;
+pub mod data;
+pub mod digits;
 pub mod history;
 // pub mod progress;
