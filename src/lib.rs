@@ -8,6 +8,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod error;
+pub mod export;
+pub mod image;
+pub mod infer;
 pub mod kernels;
 pub mod layer;
 pub mod plan;
