@@ -11,8 +11,8 @@
 //!
 //! On a core with Helium, the vector unit of Cortex-M55 and M85, the compiler may turn the plain loops into
 //! instructions that flush subnormals whatever the FPU's mode, and then the bits differ. The target as it is does not
-//! use Helium; a build with `-C target-cpu=cortex-m55` needs `-C target-feature=-mve.fp` beside it (integers stay vectorised).
-//! Stable Rust lets us neither see the feature nor switch it off from here.
+//! use Helium; a build with `-C target-cpu=cortex-m55` needs `-C target-feature=-mve.fp` beside it (integers stay
+//! vectorised). Stable Rust lets us neither see the feature nor switch it off from here.
 //!
 //! Must not depend on anything but `core`.
 
