@@ -139,12 +139,14 @@ fn softmax_backward_body<S: Simd>(s: S, cols: usize, y: &[f32], dy: &mut [f32]) 
     for (y, dy) in y.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
         let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
         let mut sum = s.splat(0.0);
-        for (y, dy) in y.iter().zip(dy.iter()) {
-            sum = s.mul_add(s.load(y), s.load(dy), sum);
+        for (g, (y, dy)) in y.iter().zip(dy.iter()).enumerate() {
+            let [y, dy] = [y, dy].map(|group| masked(s, s.load(group), g, cols, 0.0));
+            sum = s.mul_add(y, dy, sum);
         }
         let sum = s.splat(fold_sum(s, sum));
-        for (y, dy) in y.iter().zip(dy.iter_mut()) {
-            s.store(s.mul(s.load(y), s.sub(s.load(dy), sum)), dy);
+        for (g, (y, dy)) in y.iter().zip(dy.iter_mut()).enumerate() {
+            let value = s.mul(s.load(y), s.sub(s.load(dy), sum));
+            s.store(masked(s, value, g, cols, 0.0), dy);
         }
     }
 }
@@ -168,8 +170,8 @@ fn log_softmax_backward_body<S: Simd>(s: S, cols: usize, y: &[f32], dy: &mut [f3
     for (y, dy) in y.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
         let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
         let mut sum = s.splat(0.0);
-        for dy in dy.iter() {
-            sum = s.add(sum, s.load(dy));
+        for (g, dy) in dy.iter().enumerate() {
+            sum = s.add(sum, masked(s, s.load(dy), g, cols, 0.0));
         }
         let sum = s.splat(fold_sum(s, sum));
         for (g, (y, dy)) in y.iter().zip(dy.iter_mut()).enumerate() {
