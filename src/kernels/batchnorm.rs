@@ -38,7 +38,7 @@ const PARTS: usize = 5;
 /// Values of a cache for `width` features (a multiple of sixteen).
 #[must_use]
 pub const fn cache_len(width: usize) -> usize {
-    PARTS * width
+    PARTS.saturating_mul(width)
 }
 
 impl Cache {
@@ -213,6 +213,7 @@ pub fn update_running(
     var: &mut [f32],
 ) -> Result<(), Error> {
     let width = mean.len();
+    check_rows(width, mean)?;
     check_len("batch-norm cache", cache_len(width), cache.len())?;
     check_len("running variance", width, var.len())?;
     if rows < 2 {

@@ -6,7 +6,7 @@
 use super::math;
 use crate::Level;
 use crate::error::{Error, check_len};
-use crate::layer::padded;
+use crate::layer::{MAX_WIDTH, padded};
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
 /// Sixteen lanes added up: halves onto each other until one is left.
@@ -63,6 +63,10 @@ pub(crate) fn max_and_sum<S: Simd>(s: S, row: &[Group], cols: usize) -> (f32, f3
 }
 
 fn check(cols: usize, x: &[f32]) -> Result<(), Error> {
+    if cols > MAX_WIDTH {
+        // Rounding it up could overflow.
+        return Err(Error::Length { what: "softmax rows", expected: cols, found: x.len() });
+    }
     if cols == 0 || !x.len().is_multiple_of(padded(cols)) {
         return Err(Error::Length { what: "softmax rows", expected: padded(cols), found: x.len() });
     }
