@@ -43,6 +43,8 @@ pub enum Error {
         /// Its kind.
         name: &'static str,
     },
+    /// The initialiser's name is none of those listed at [`Init`](crate::init::Init).
+    UnknownInit,
     /// A dropout rate is a probability.
     DropoutRate {
         /// The rate asked for.
@@ -138,6 +140,10 @@ impl fmt::Display for Error {
                 write!(f, "layer {layer} ({name}) has a parameter outside its range")
             }
             Error::DropoutRate { rate } => write!(f, "dropout rate {rate} is not in [0, 1]"),
+            Error::UnknownInit => f.write_str(
+                "unknown initialiser: choose zeros, constant(c), torch_linear, orthogonal, orthogonal(gain), \
+                 or glorot, he or lecun followed by _uniform or _normal",
+            ),
         }
     }
 }

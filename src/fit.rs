@@ -44,12 +44,11 @@ impl Monitor {
     }
 
     fn value(self, epoch: &EpochRecord) -> f64 {
-        let accuracy = |score: f64| if score.is_nan() { f64::NAN } else { score };
         match self {
             Monitor::ValLoss => epoch.val_loss.unwrap_or(epoch.loss),
-            Monitor::ValAccuracy => accuracy(epoch.val_accuracy.or(epoch.accuracy).unwrap_or(f64::NAN)),
+            Monitor::ValAccuracy => epoch.val_accuracy.or(epoch.accuracy).unwrap_or(f64::NAN),
             Monitor::Loss => epoch.loss,
-            Monitor::Accuracy => accuracy(epoch.accuracy.unwrap_or(f64::NAN)),
+            Monitor::Accuracy => epoch.accuracy.unwrap_or(f64::NAN),
         }
     }
 }
@@ -344,7 +343,9 @@ impl Run {
         observer: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Finish, FitError> {
         let trainer = self.trainer;
-        let network = self.model.network();
+        // A copy of the list: the session borrows it beside the parameters that it writes.
+        let layers = self.model.layers().to_vec();
+        let network = crate::layer::Network::trusted(train.features, &layers);
         let batches = Batches::plan(train.rows(), trainer.batch, network.has_batch_norm())?;
         for data in [Some(train), validation].into_iter().flatten() {
             check_data(&self.model, &data, trainer.rules.loss)?;
@@ -362,9 +363,6 @@ impl Run {
             moments: &mut self.moments,
             work: &mut work,
         };
-        // Borrowed from the parts, not from the whole model: the session writes its parameters.
-        let layers = network.layers().to_vec();
-        let network = crate::layer::Network::trusted(network.inputs(), &layers);
         let mut session = Session::new(network, capacity, buffers, trainer.level, split)?;
         let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity);
         let steps_per_epoch = batches.count() as u64;
@@ -446,7 +444,9 @@ impl Run {
 fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     let fails = |what| Err(FitError::Parameter { what });
     if !trainer.rules.optimizer.is_valid() {
-        return fails("an optimiser constant is outside its range: momentum and betas lie in [0, 1), eps is at least 0");
+        return fails(
+            "an optimiser constant is outside its range: momentum and betas lie in [0, 1), eps is at least 0",
+        );
     }
     if !(trainer.lr > 0.0 && trainer.lr.is_finite()) {
         return fails("the learning rate must be a positive number");

@@ -176,7 +176,8 @@ fn fill_u32_body<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [u32]) {
 /// slightly biased).
 pub fn shuffle<T>(stream: Stream, items: &mut [T]) {
     for i in (1..items.len()).rev() {
-        items.swap(i, below(stream, i as u64) as usize);
+        // `min` changes nothing but lets the compiler see that both are in range.
+        items.swap(i, i.min(below(stream, i as u64) as usize));
     }
 }
 

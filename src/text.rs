@@ -35,9 +35,8 @@ impl fmt::Display for TextError {
 
 impl core::error::Error for TextError {}
 
-const NAMES: [&str; 11] = [
-    "dense", "bn", "dropout", "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softmax", "log_softmax",
-];
+const NAMES: [&str; 11] =
+    ["dense", "bn", "dropout", "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softmax", "log_softmax"];
 
 /// Reads a network's layers.
 ///
@@ -167,15 +166,12 @@ impl<'a> Arguments<'a> {
     }
 
     fn take(&mut self, name: &str) -> Option<&'a str> {
-        let named = self.parts.iter().position(|part| {
-            part.split_once('=').is_some_and(|(key, _)| key.trim() == name)
-        });
+        let named = self.parts.iter().position(|part| part.split_once('=').is_some_and(|(key, _)| key.trim() == name));
         if let Some(at) = named {
             return self.parts.remove(at).split_once('=').map(|(_, value)| value.trim());
         }
-        let first = self.parts.first().filter(|part| !part.contains('='))?;
-        self.parts.remove(0);
-        Some(first)
+        let positional = self.parts.first().is_some_and(|part| !part.contains('='));
+        positional.then(|| self.parts.remove(0))
     }
 
     fn optional<T: core::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {

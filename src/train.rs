@@ -16,6 +16,8 @@ use crate::layer::Network;
 use crate::plan::Plan;
 use crate::split::Split;
 
+#[cfg(feature = "safetensors")]
+pub(crate) use forward::{batches_seen, set_batches_seen};
 pub use loss::{Loss, Score, Targets};
 pub use optim::{Optimizer, Schedule};
 pub use stop::{EarlyStopping, Mode, StopState};

@@ -1,1 +1,3 @@
+//! The command `evenkeel`.
+
 fn main() {}

@@ -1,0 +1,226 @@
+//! Reading tables of numbers: CSV, NPY and IDX files, plain or packed with gzip.
+//!
+//! [`read`] opens a file, tells its format by its first bytes, and gives a [`Table`]: inputs as 32-bit floats, row by row,
+//! and a [`Target`] if there is one. Everything is read as a stream, no number found in a file is trusted before it was
+//! checked, and every refusal names the file, the line or row, the column, what was found and what would be right.
+//!
+//! Text files: the delimiter (comma, semicolon or tab) and a header line are recognised; a header is what holds no numbers.
+//! Columns are called by their names, or by their numbers counted from 1.
+
+use std::path::{Path, PathBuf};
+
+mod array;
+mod builder;
+mod columns;
+mod csv;
+mod error;
+mod filter;
+mod idx;
+mod labels;
+mod npy;
+mod source;
+mod write;
+
+pub use error::{Cell, CellProblem, Error, Place};
+pub use filter::{FilterError, RowFilter};
+pub use source::{Format, Source};
+pub use write::{Predictions, npy_f32, npy_u32};
+
+use builder::Built;
+
+/// Rows of numbers, and what is to be learned from them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// `rows × cols` numbers, row by row.
+    pub inputs: Vec<f32>,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of inputs of a row.
+    pub cols: usize,
+    /// Names of the inputs; a file without names has their numbers, counted from 1.
+    pub feature_names: Vec<String>,
+    /// What is to be learned, if the file or a label file says.
+    pub target: Option<Target>,
+    /// Which rows belong together, if a column says.
+    pub groups: Option<Groups>,
+}
+
+/// What is to be learned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// One of several classes for each row.
+    Classes {
+        /// The class of each row, an index of `names`.
+        labels: Vec<u32>,
+        /// Names of the classes.
+        names: Vec<String>,
+    },
+    /// One or more quantities for each row.
+    Values {
+        /// `rows × cols` numbers, row by row.
+        values: Vec<f32>,
+        /// Quantities of a row.
+        cols: usize,
+        /// Names of the quantities.
+        names: Vec<String>,
+    },
+}
+
+/// Rows that belong together, such as all measurements of one person: a split should not tear them apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// The column that says so.
+    pub column: String,
+    /// The group of each row, an index of `names`.
+    pub ids: Vec<u32>,
+    /// The groups in the order they turn up.
+    pub names: Vec<String>,
+}
+
+/// What the target is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// Classes if the labels are text or whole numbers, values otherwise.
+    #[default]
+    Auto,
+    /// Classes.
+    Classes,
+    /// Quantities.
+    Values,
+}
+
+/// Where the target stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TargetColumn {
+    /// In a text file the last column called `label`, `target` or `class`, else the last column; in an array nowhere.
+    #[default]
+    Auto,
+    /// Nowhere.
+    None,
+    /// In these columns, by name, by number counted from 1, or `last`.
+    Columns(Vec<String>),
+}
+
+/// Whether the first line of a text file holds names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Header {
+    /// It does if no field is a number, and if some text stands above a number; unclear cases are an error.
+    #[default]
+    Auto,
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+}
+
+/// How to read a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Classes or values.
+    pub task: Task,
+    /// Where the target stands.
+    pub target: TargetColumn,
+    /// Columns to leave out, by name or number.
+    pub ignore: Vec<String>,
+    /// The column that says which rows belong together; it is no input.
+    pub group: Option<String>,
+    /// Conditions every row must fulfil.
+    pub filters: Vec<RowFilter>,
+    /// A trained model's inputs: they are taken by name, in this order, and other columns are left out.
+    pub features: Option<Vec<String>>,
+    /// A trained model's classes: labels get their numbers, unknown ones are an error.
+    pub classes: Option<Vec<String>>,
+    /// A separate file with the labels, row for row.
+    pub labels: Option<PathBuf>,
+    /// Whether there is a header line.
+    pub header: Header,
+    /// Lets `nan` and `inf` through among the inputs.
+    pub allow_nonfinite: bool,
+}
+
+/// Reads a data file, and the label file if the options name one.
+///
+/// # Errors
+/// [`Error`] says which file, line and column, what was found and what would be right.
+pub fn read(path: impl AsRef<Path>, options: &Options) -> Result<Table, Error> {
+    let labels = options.labels.as_deref().map(Source::open).transpose()?;
+    read_source(Source::open(path.as_ref())?, labels, options)
+}
+
+/// Reads data that is already in memory; `name` is what errors call it. `labels` are the bytes of a label file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(name: &str, bytes: &[u8], labels: Option<&[u8]>, options: &Options) -> Result<Table, Error> {
+    let labels_name = options.labels.as_deref().map_or_else(|| "labels".into(), |p| p.display().to_string());
+    let labels = labels.map(|bytes| Source::from_bytes(&labels_name, bytes)).transpose()?;
+    read_source(Source::from_bytes(name, bytes)?, labels, options)
+}
+
+fn read_source(source: Source<'_>, labels: Option<Source<'_>>, options: &Options) -> Result<Table, Error> {
+    let file = source.name().to_owned();
+    let Built { mut table, kept, seen } = match source.format() {
+        Format::Csv => csv::read(source, options, Part::Table)?,
+        Format::Npy => npy::read(source, options, Part::Table)?,
+        Format::Idx => idx::read(source, options, Part::Table)?,
+    };
+    if let Some(source) = labels {
+        let labels_file = source.name().to_owned();
+        let part = Part::Labels { chosen: kept.as_deref() };
+        let built = match source.format() {
+            Format::Csv => csv::read(source, options, part)?,
+            Format::Npy => npy::read(source, options, part)?,
+            Format::Idx => idx::read(source, options, part)?,
+        };
+        if built.seen != seen {
+            return Err(Error::RowsDiffer { file, rows: seen, labels_file, labels: built.seen });
+        }
+        table.target = built.table.target;
+    }
+    Ok(table)
+}
+
+/// What is read from a file.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// Inputs and, without a label file, the target.
+    Table,
+    /// The target of these rows (`None`: of all).
+    Labels { chosen: Option<&'a [u64]> },
+}
+
+impl Table {
+    /// The inputs of one row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> Option<&[f32]> {
+        let start = row.checked_mul(self.cols)?;
+        self.inputs.get(start..start.checked_add(self.cols)?)
+    }
+
+    /// The table of these rows, in this order; rows that are not there are passed over.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        fn pick<T: Copy>(from: &[T], rows: &[usize], cols: usize) -> Vec<T> {
+            rows.iter().filter_map(|r| from.get(r * cols..(r + 1) * cols)).flatten().copied().collect()
+        }
+        let rows: Vec<usize> = rows.iter().copied().filter(|r| *r < self.rows).collect();
+        Self {
+            inputs: pick(&self.inputs, &rows, self.cols),
+            rows: rows.len(),
+            cols: self.cols,
+            feature_names: self.feature_names.clone(),
+            target: self.target.as_ref().map(|target| match target {
+                Target::Classes { labels, names } => {
+                    Target::Classes { labels: pick(labels, &rows, 1), names: names.clone() }
+                }
+                Target::Values { values, cols, names } => {
+                    Target::Values { values: pick(values, &rows, *cols), cols: *cols, names: names.clone() }
+                }
+            }),
+            groups: self.groups.as_ref().map(|g| Groups { ids: pick(&g.ids, &rows, 1), ..g.clone() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

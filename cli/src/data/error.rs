@@ -1,0 +1,418 @@
+//! What can be wrong with a data file, said so that the user can mend it: which file, which line or row, which column,
+//! what was found and what would be right.
+
+use std::fmt;
+use std::io;
+
+/// A place in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The file, as the user named it.
+    pub file: String,
+    /// Line of a text file or row of an array.
+    pub place: Place,
+    /// Name of the column, or its number counted from 1.
+    pub column: String,
+}
+
+/// How a row is pointed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Line of a text file, counted from 1.
+    Line(u64),
+    /// Row of an array, counted from 0 as array tools do.
+    Row(u64),
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Line(line) => write!(f, "{}: line {line}, column \"{}\"", self.file, self.column),
+            Place::Row(row) => write!(f, "{}: row {row} (counted from 0), column {}", self.file, self.column),
+        }
+    }
+}
+
+/// What is wrong in one cell.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CellProblem {
+    /// Text where a number belongs.
+    #[error("expected a number, found {found:?}")]
+    NotANumber {
+        /// The text.
+        found: String,
+    },
+    /// Text in an input column.
+    #[error("expected a number, found {found:?}; inputs are numbers: leave a text column out with --ignore")]
+    TextInput {
+        /// The text.
+        found: String,
+    },
+    /// Nothing between two delimiters.
+    #[error("expected a value, found nothing; fill the cell or leave the row out")]
+    Empty,
+    /// `nan` or `inf`.
+    #[error("expected a finite number, found {found:?}")]
+    NotFinite {
+        /// The text or value.
+        found: String,
+    },
+    /// A finite number beyond the largest 32-bit float.
+    #[error("{found} is too large for a 32-bit float (at most 3.4e38); scale the column down")]
+    TooLarge {
+        /// The text or value.
+        found: String,
+    },
+    /// A label the trained model does not know.
+    #[error("unknown class {found:?}; the model knows {known}")]
+    UnknownClass {
+        /// The label.
+        found: String,
+        /// The class names, shortened.
+        known: String,
+    },
+    /// A number that cannot be a class.
+    #[error("expected a class as a whole number, found {found}; for quantities use --task values")]
+    NotAClass {
+        /// The number.
+        found: String,
+    },
+    /// A row that should hold a single 1 and otherwise 0.
+    #[error("expected one 1 and otherwise 0 (one-hot classes), found {ones} ones and {others} other values")]
+    NotOneHot {
+        /// Cells that are 1.
+        ones: usize,
+        /// Cells that are neither 0 nor 1.
+        others: usize,
+    },
+}
+
+/// Why data was not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such file.
+    #[error("{file}: no such file")]
+    NotFound {
+        /// The file.
+        file: String,
+    },
+    /// The path is a directory.
+    #[error("{file}: is a directory; give a data file (CSV, NPY or IDX)")]
+    Directory {
+        /// The path.
+        file: String,
+    },
+    /// The system could not read the file.
+    #[error("{file}: cannot be read: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The file holds no byte (unpacked).
+    #[error("{file}: is empty")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+    /// The file is of a kind that is not read.
+    #[error("{file}: is {found}, not CSV, NPY or IDX; {advice}")]
+    Kind {
+        /// The file.
+        file: String,
+        /// What it is.
+        found: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A gzip file ends too early.
+    #[error("{file}: the gzip data ends too early: the file is cut off; copy or download it again")]
+    GzipCut {
+        /// The file.
+        file: String,
+    },
+    /// A gzip file is damaged.
+    #[error("{file}: the gzip data is damaged ({what}); copy or download it again")]
+    GzipDamaged {
+        /// The file.
+        file: String,
+        /// The unpacker's words.
+        what: String,
+    },
+    /// A gzip file unpacks to absurdly much.
+    #[error(
+        "{file}: unpacks to more than {limit} bytes (64 MiB + 100 times its packed size), which real data hardly \
+         does; if it is meant, unpack it first with gunzip"
+    )]
+    GzipBomb {
+        /// The file.
+        file: String,
+        /// The limit that was passed.
+        limit: u64,
+    },
+    /// A line is absurdly long.
+    #[error("{file}: line {line} is longer than {limit} bytes; is this a CSV file?")]
+    LongLine {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// A quoted field has no end.
+    #[error(
+        "{file}: line {line}: a quoted field opens here and never closes; add the missing \" or double a \" inside"
+    )]
+    OpenQuote {
+        /// The file.
+        file: String,
+        /// The line where the record starts, counted from 1.
+        line: u64,
+    },
+    /// Text that is not UTF-8.
+    #[error("{file}: line {line}, field {field}: the text is not UTF-8; save the file as UTF-8")]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The field, counted from 1.
+        field: usize,
+    },
+    /// A line with too few or too many fields.
+    #[error("{file}: line {line} has {found} fields, line {first} has {expected}")]
+    Ragged {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// Its fields.
+        found: usize,
+        /// The first record's line.
+        first: u64,
+        /// The first record's fields.
+        expected: usize,
+    },
+    /// The first line may be names or data.
+    #[error(
+        "{file}: line {line} holds both numbers (\"{number}\") and text (\"{text}\"); say --header yes if they are \
+         column names, --header no if they are data"
+    )]
+    UnclearHeader {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// A field that is a number.
+        number: String,
+        /// A field that is none.
+        text: String,
+    },
+    /// Two columns of one name.
+    #[error("{file}: two columns are named \"{name}\" (columns {first} and {second}); rename one")]
+    DuplicateColumn {
+        /// The file.
+        file: String,
+        /// The name.
+        name: String,
+        /// First column, counted from 1.
+        first: usize,
+        /// Second column, counted from 1.
+        second: usize,
+    },
+    /// A column without a name, often a row number written by a spreadsheet.
+    #[error(
+        "{file}: column {column} has no name in the header line (a row number written by another tool?); name it, or \
+         leave it out with --ignore {column}"
+    )]
+    UnnamedColumn {
+        /// The file.
+        file: String,
+        /// The column, counted from 1.
+        column: usize,
+    },
+    /// A column that was asked for is not there.
+    #[error("{file}: has no column \"{column}\" ({role}); its columns are {available}")]
+    NoSuchColumn {
+        /// The file.
+        file: String,
+        /// The name asked for.
+        column: String,
+        /// What it was wanted for.
+        role: &'static str,
+        /// The names there are, shortened.
+        available: String,
+    },
+    /// One column is wanted for two things.
+    #[error("{file}: column \"{column}\" cannot be both {first} and {second}")]
+    ColumnTwice {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// One use.
+        first: &'static str,
+        /// The other use.
+        second: &'static str,
+    },
+    /// The number of inputs is not the model's.
+    #[error("{file}: has {found} input columns, the model takes {expected}")]
+    FeatureCount {
+        /// The file.
+        file: String,
+        /// Input columns in the file.
+        found: usize,
+        /// Inputs of the model.
+        expected: usize,
+    },
+    /// Nothing is left to be an input.
+    #[error("{file}: no input column is left beside the target and what is ignored")]
+    NoInputs {
+        /// The file.
+        file: String,
+    },
+    /// More columns than any table has.
+    #[error("{file}: a row has {found} values, at most {limit} are read; is the first dimension the rows?")]
+    TooManyColumns {
+        /// The file.
+        file: String,
+        /// Columns found.
+        found: u64,
+        /// Largest number.
+        limit: usize,
+    },
+    /// There is no row.
+    #[error("{file}: holds no row of data")]
+    NoRows {
+        /// The file.
+        file: String,
+    },
+    /// There are rows, and the filter lets none through.
+    #[error("{file}: none of its {seen} rows passes {filters}")]
+    AllFiltered {
+        /// The file.
+        file: String,
+        /// Rows looked at.
+        seen: u64,
+        /// The filters.
+        filters: String,
+    },
+    /// Data and labels do not belong together.
+    #[error("{file} has {rows} rows, {labels_file} has {labels} labels; they must be equal")]
+    RowsDiffer {
+        /// The data file.
+        file: String,
+        /// Its rows.
+        rows: u64,
+        /// The label file.
+        labels_file: String,
+        /// Its rows.
+        labels: u64,
+    },
+    /// An NPY or IDX header makes no sense.
+    #[error("{file}: the {format} header is wrong: {what}")]
+    Header {
+        /// The file.
+        file: String,
+        /// `NPY` or `IDX`.
+        format: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+    /// An element type that is not read.
+    #[error("{file}: the elements are {found}; {advice}")]
+    ElementType {
+        /// The file.
+        file: String,
+        /// The type.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The header promises another number of bytes than there are.
+    #[error("{file}: the header promises {expected} bytes of data ({shape}), there are {found}")]
+    Size {
+        /// The file.
+        file: String,
+        /// Bytes promised.
+        expected: u64,
+        /// The shape promised.
+        shape: String,
+        /// Bytes there are, or how many at least.
+        found: String,
+    },
+    /// One cell is wrong.
+    #[error("{cell}: {problem}")]
+    Cell {
+        /// Where.
+        cell: Box<Cell>,
+        /// What.
+        problem: CellProblem,
+    },
+    /// Whole numbers that look like quantities.
+    #[error(
+        "{file}: the target \"{column}\" holds {distinct} different whole numbers in {rows} rows: if they are \
+         quantities say --task values, if they are classes --task classes"
+    )]
+    ClassesOrValues {
+        /// The file.
+        file: String,
+        /// The target column.
+        column: String,
+        /// How many different ones.
+        distinct: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// More classes than any network of this kind has.
+    #[error("{file}: the target \"{column}\" has more than {limit} classes; for quantities say --task values")]
+    TooManyClasses {
+        /// The file.
+        file: String,
+        /// The target column.
+        column: String,
+        /// Largest number.
+        limit: usize,
+    },
+    /// Several target columns with classes.
+    #[error("{file}: {count} target columns can only be values: say --task values, or name one column of classes")]
+    SeveralTargets {
+        /// The file.
+        file: String,
+        /// How many.
+        count: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn cell(file: &str, place: Place, column: impl Into<String>, problem: CellProblem) -> Self {
+        Self::Cell { cell: Box::new(Cell { file: file.to_owned(), place, column: column.into() }), problem }
+    }
+}
+
+/// Text for an error message: at most 40 characters of it.
+pub(crate) fn clip(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(200)]);
+    let mut clipped: String = text.chars().take(40).collect();
+    if clipped.len() < text.len() {
+        clipped.push('…');
+    }
+    clipped
+}
+
+/// A list for an error message: `"a", "b", … "z" (26)` if it is long.
+pub(crate) fn list(names: &[String]) -> String {
+    let quoted =
+        |names: &[String]| names.iter().map(|n| format!("{:?}", clip(n.as_bytes()))).collect::<Vec<_>>().join(", ");
+    match names {
+        [] => "none".to_owned(),
+        [start @ .., last] if names.len() > 12 => {
+            format!("{}, … {:?} ({} in all)", quoted(&start[..8]), clip(last.as_bytes()), names.len())
+        }
+        _ => quoted(names),
+    }
+}

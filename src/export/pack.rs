@@ -1,0 +1,354 @@
+//! Writing the image: lengths first, then each operation's sections and record, the header last.
+//!
+//! The layout is `image`'s; see there. An image that was not finished has no magic and no checksum.
+
+use super::fold::{Fold, FoldError, Run, Standardisation, Step, Steps, check_len};
+use super::narrow::{Narrowing, Precision};
+use crate::image::{
+    FORMAT_VERSION, HEADER, MAGIC, NUMERIC_CONTRACT, RECORD, STANDARDISED, Sections, at, checksum, vector_bytes,
+    weight_bytes,
+};
+use crate::kernels::panels;
+use crate::layer::{Activation, Layer, Network, padded};
+use crate::simd::LANES;
+
+/// What an image should contain besides the network. The default is `f32`, no standardisation and no texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Options<'a> {
+    /// How weights are stored.
+    pub precision: Precisions<'a>,
+    /// Preparation of the inputs to fold in: then the image takes raw values.
+    pub standardisation: Option<Standardisation<'a>>,
+    /// Names of the outputs: none, or one for each.
+    pub class_names: &'a [&'a str],
+    /// A free text, for instance where the network comes from.
+    pub note: &'a str,
+}
+
+/// The precisions of the dense layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precisions<'a> {
+    /// The same for all.
+    All(Precision),
+    /// One for each dense layer, in their order.
+    Each(&'a [Precision]),
+}
+
+impl Default for Precisions<'_> {
+    fn default() -> Self {
+        Self::All(Precision::F32)
+    }
+}
+
+impl Precisions<'_> {
+    /// That of the dense layer number `dense`; in range, as the number was compared.
+    const fn of(&self, dense: usize) -> Precision {
+        match self {
+            Self::All(precision) => *precision,
+            Self::Each(precisions) => precisions[dense],
+        }
+    }
+}
+
+/// What folding and narrowing did to a dense layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DenseReport {
+    /// The layer's index.
+    pub layer: usize,
+    /// Input features.
+    pub inputs: usize,
+    /// Output features.
+    pub outputs: usize,
+    /// Whether anything was folded into it.
+    pub folded: bool,
+    /// How its weights are stored.
+    pub precision: Precision,
+    /// Errors of the stored weights, against the folded ones in `f64`.
+    pub weights: Narrowing,
+}
+
+/// Where things lie in an image.
+struct Layout {
+    ops: usize,
+    metadata_len: usize,
+    payload: u64,
+    len: usize,
+}
+
+/// Whether a dense step stores a bias.
+const fn has_bias(network: &Network<'_>, layer: usize, before: &Run, after: &Run) -> bool {
+    let own = matches!(network.layers()[layer], Layer::Dense { bias: true, .. });
+    own || !before.is_identity || !after.is_identity
+}
+
+/// Bytes of the metadata; on overflow the largest number, which is refused.
+const fn metadata_len(options: &Options<'_>) -> usize {
+    let mut len = 4_usize.saturating_add(4).saturating_add(options.note.len());
+    let mut index = 0;
+    while index < options.class_names.len() {
+        len = len.saturating_add(4).saturating_add(options.class_names[index].len());
+        index += 1;
+    }
+    len
+}
+
+const fn layout(network: &Network<'_>, options: &Options<'_>) -> Result<Layout, FoldError> {
+    let names = options.class_names.len();
+    if names != 0 && names != network.outputs() {
+        return Err(FoldError::Length { what: "class names", expected: network.outputs(), found: names });
+    }
+    let (mut ops, mut dense) = (0, 0);
+    let mut steps = Steps::new(*network, options.standardisation.is_some());
+    while let Some(step) = steps.step() {
+        ops += 1;
+        if let Step::Dense { .. } = step {
+            dense += 1;
+        }
+    }
+    if let Precisions::Each(precisions) = options.precision
+        && precisions.len() != dense
+    {
+        return Err(FoldError::Length { what: "precisions", expected: dense, found: precisions.len() });
+    }
+    let metadata_len = metadata_len(options);
+    let table = HEADER + RECORD * ops;
+    // Offsets before the payload are `u32`.
+    if metadata_len as u64 > u32::MAX as u64 - table as u64 - 64 {
+        return Err(FoldError::TooLarge);
+    }
+    let mut sections = Sections::after((table + metadata_len) as u64);
+    let payload = sections.end;
+    let mut steps = Steps::new(*network, options.standardisation.is_some());
+    let mut dense = 0;
+    while let Some(step) = steps.step() {
+        match step {
+            Step::Dense { layer, before, after, .. } => {
+                let (inputs, outputs) = (network.width_before(layer), network.width_before(layer + 1));
+                let f16 = matches!(options.precision.of(dense), Precision::F16);
+                sections.place(weight_bytes(inputs, outputs, f16));
+                if has_bias(network, layer, &before, &after) {
+                    sections.place(vector_bytes(outputs));
+                }
+                dense += 1;
+            }
+            Step::ScaleShift { run } => {
+                let bytes = vector_bytes(network.width_before(run.first));
+                sections.place(bytes);
+                sections.place(bytes);
+            }
+            Step::Layer { .. } => {}
+        }
+    }
+    if sections.end > usize::MAX as u64 {
+        return Err(FoldError::TooLarge);
+    }
+    Ok(Layout { ops, metadata_len, payload, len: sections.end as usize })
+}
+
+/// Length of a network's image in bytes.
+///
+/// # Errors
+/// [`FoldError::Length`] if the number of class names or precisions does not fit, [`FoldError::TooLarge`].
+pub const fn image_len(network: &Network<'_>, options: &Options<'_>) -> Result<usize, FoldError> {
+    match layout(network, options) {
+        Ok(layout) => Ok(layout.len),
+        Err(error) => Err(error),
+    }
+}
+
+/// Folds a network and writes its image to `out`, which must have [`image_len`] bytes.
+///
+/// `params` and `state` are the training's, as `plan` lays them out. `report` is called for each dense layer in
+/// order. To be run where it lies, `out` must begin at a multiple of 64 bytes.
+///
+/// # Errors
+/// [`FoldError`] says which layer and value cannot be folded or stored. If a length is wrong or a parameter unsound,
+/// nothing has been written; if a folded value overflows, `out` is left without a valid header.
+pub fn write_image(
+    network: &Network<'_>,
+    params: &[f32],
+    state: &[f32],
+    options: &Options<'_>,
+    out: &mut [u8],
+    mut report: impl FnMut(DenseReport),
+) -> Result<(), FoldError> {
+    let layout = layout(network, options)?;
+    check_len("bytes of the image", layout.len, out.len())?;
+    let fold = Fold::new(*network, params, state, options.standardisation)?;
+    out.fill(0);
+    let mut writer = Writer { out, sections: Sections::after(layout.payload), record: HEADER };
+    let mut steps = Steps::new(*network, options.standardisation.is_some());
+    let mut dense = 0;
+    while let Some(step) = steps.step() {
+        match step {
+            Step::Dense { layer, before, after, activation } => {
+                let precision = options.precision.of(dense);
+                dense += 1;
+                report(writer.dense(&fold, (layer, before, after), activation, precision)?);
+            }
+            Step::ScaleShift { run } => writer.scale_shift(&fold, &run)?,
+            Step::Layer { layer } => {
+                let features = network.width_before(layer);
+                let (kind, activation) = match network.layers()[layer] {
+                    Layer::Activation(activation) => (3, Some(activation)),
+                    Layer::Softmax => (4, None),
+                    _ => (5, None),
+                };
+                writer.record(kind, 0, activation, (features, features), (0, 0));
+            }
+        }
+    }
+    writer.metadata(options);
+    writer.header(network, &layout, options.standardisation.is_some());
+    Ok(())
+}
+
+/// The image being written, and where the next section and record go.
+struct Writer<'o> {
+    out: &'o mut [u8],
+    sections: Sections,
+    record: usize,
+}
+
+impl Writer<'_> {
+    /// The layout has found room for everything; a `put` behind the end would do nothing.
+    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        if let Some(place) = self.out.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+            *place = bytes;
+        }
+    }
+
+    fn dense(
+        &mut self,
+        fold: &Fold<'_>,
+        (layer, before, after): (usize, Run, Run),
+        activation: Option<Activation>,
+        precision: Precision,
+    ) -> Result<DenseReport, FoldError> {
+        let node = fold.network.node(layer);
+        let (inputs, outputs) = (node.inputs, node.outputs);
+        let f16 = precision == Precision::F16;
+        let size = if f16 { 2 } else { 4 };
+        let weights_at = self.sections.place(weight_bytes(inputs, outputs, f16));
+        let biased = has_bias(&fold.network, layer, &before, &after);
+        let bias_at = if biased { self.sections.place(vector_bytes(outputs)) } else { 0 };
+        let mut narrowing = Narrowing::default();
+        for panel in 0..panels::panels(outputs) {
+            let width = panels::panel_width(outputs, panel);
+            let start = weights_at as usize + size * panel * LANES * inputs;
+            let bias = fold.panel((&node, &before, &after), panel, |input, weights| {
+                for (lane, value) in weights.iter().copied().take(width).enumerate() {
+                    let at = start + size * (input * width + lane);
+                    let overflow = || FoldError::Overflow {
+                        layer,
+                        output: panel * LANES + lane,
+                        input: Some(input),
+                        value,
+                        precision,
+                    };
+                    if f16 {
+                        self.put(at, narrowing.narrow_f16(value).ok_or_else(overflow)?.to_le_bytes());
+                    } else {
+                        self.put(at, narrowing.narrow_f32(value).ok_or_else(overflow)?.to_le_bytes());
+                    }
+                }
+                Ok(())
+            })?;
+            if biased {
+                self.vector(bias_at, layer, panel, &bias)?;
+            }
+        }
+        self.record(1, u8::from(f16), activation, (inputs, outputs), (weights_at, bias_at));
+        let folded = !(before.is_identity && after.is_identity);
+        Ok(DenseReport { layer, inputs, outputs, folded, precision, weights: narrowing })
+    }
+
+    fn scale_shift(&mut self, fold: &Fold<'_>, run: &Run) -> Result<(), FoldError> {
+        let features = fold.network.width_before(run.first);
+        let scale_at = self.sections.place(vector_bytes(features));
+        let shift_at = self.sections.place(vector_bytes(features));
+        for group in 0..panels::panels(features) {
+            let mut affine = fold.affine(run, group);
+            let used = LANES.min(features - group * LANES);
+            affine.scale[used..].fill(0.0);
+            affine.shift[used..].fill(0.0);
+            self.vector(scale_at, run.first, group, &affine.scale)?;
+            self.vector(shift_at, run.first, group, &affine.shift)?;
+        }
+        self.record(2, 0, None, (features, features), (scale_at, shift_at));
+        Ok(())
+    }
+
+    /// Sixteen values of a bias, scale or shift.
+    fn vector(&mut self, at: u64, layer: usize, group: usize, values: &[f64; LANES]) -> Result<(), FoldError> {
+        for (lane, value) in values.iter().copied().enumerate() {
+            let output = group * LANES + lane;
+            let narrow = Narrowing::default().narrow_f32(value);
+            let precision = Precision::F32;
+            let narrow = narrow.ok_or(FoldError::Overflow { layer, output, input: None, value, precision })?;
+            self.put(at as usize + 4 * output, narrow.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        kind: u8,
+        weights: u8,
+        activation: Option<Activation>,
+        (inputs, outputs): (usize, usize),
+        (weights_at, bias_at): (u64, u64),
+    ) {
+        let (code, slope) = match activation {
+            None => (0, 0.0),
+            Some(Activation::Relu) => (1, 0.0),
+            // Adding zero turns a negative zero, which the format does not have, into a positive one.
+            Some(Activation::LeakyRelu { slope }) => (2, slope + 0.0),
+            Some(Activation::Sigmoid) => (3, 0.0),
+            Some(Activation::Tanh) => (4, 0.0),
+            Some(Activation::Gelu) => (5, 0.0),
+            Some(Activation::Silu) => (6, 0.0),
+        };
+        let at = self.record;
+        self.put(at, [kind, weights, code, 0]);
+        self.put(at + 4, slope.to_le_bytes());
+        self.put(at + 8, (inputs as u32).to_le_bytes());
+        self.put(at + 12, (outputs as u32).to_le_bytes());
+        self.put(at + 16, weights_at.to_le_bytes());
+        self.put(at + 24, bias_at.to_le_bytes());
+        self.record = at + RECORD;
+    }
+
+    /// Names and note, after the last record.
+    fn metadata(&mut self, options: &Options<'_>) {
+        let mut at = self.record;
+        self.put(at, (options.class_names.len() as u32).to_le_bytes());
+        at += 4;
+        for text in options.class_names.iter().chain([&options.note]) {
+            self.put(at, (text.len() as u32).to_le_bytes());
+            at += 4;
+            if let Some(place) = self.out.get_mut(at..at + text.len()) {
+                place.copy_from_slice(text.as_bytes());
+            }
+            at += text.len();
+        }
+    }
+
+    fn header(&mut self, network: &Network<'_>, layout: &Layout, standardised: bool) {
+        let metadata = HEADER + RECORD * layout.ops;
+        self.put(0, MAGIC);
+        self.put(at::VERSION, FORMAT_VERSION.to_le_bytes());
+        self.put(at::CONTRACT, NUMERIC_CONTRACT.to_le_bytes());
+        self.put(at::LENGTH, (layout.len as u64).to_le_bytes());
+        self.put(at::OPS, (layout.ops as u32).to_le_bytes());
+        self.put(at::INPUTS, (network.inputs() as u32).to_le_bytes());
+        self.put(at::OUTPUTS, (network.outputs() as u32).to_le_bytes());
+        self.put(at::SCRATCH, (padded(network.max_width()) as u32).to_le_bytes());
+        self.put(at::FLAGS, (if standardised { STANDARDISED } else { 0 }).to_le_bytes());
+        self.put(at::TABLE, (HEADER as u32).to_le_bytes());
+        self.put(at::METADATA, (metadata as u32).to_le_bytes());
+        self.put(at::METADATA_LEN, (layout.metadata_len as u32).to_le_bytes());
+        self.put(at::PAYLOAD, (layout.payload as u32).to_le_bytes());
+        self.put(at::CHECKSUM, checksum(self.out).to_le_bytes());
+    }
+}

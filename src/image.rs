@@ -1,0 +1,315 @@
+//! The image format (`.keel`): a folded network as bytes that run where they lie.
+//!
+//! An image is written once by [`export`](crate::export) and then only borrowed: [`Image::new`] checks everything
+//! about the bytes and copies none of them. All numbers are little-endian, all weights lie as the kernels read them,
+//! so flash, a mapped file and a heap buffer serve alike, if they start at a multiple of 64 bytes ([`Aligned`],
+//! `AlignedBytes`).
+//!
+//! | bytes | field | |
+//! |---|---|---|
+//! | 0..4 | magic | `KEEL` |
+//! | 4..6 | format version, `u16` | [`FORMAT_VERSION`] |
+//! | 6..8 | numeric contract version, `u16` | [`NUMERIC_CONTRACT`]: which bits the image promises |
+//! | 8..16 | length of the image, `u64` | |
+//! | 16..20 | checksum, `u32` | CRC-32 (IEEE) of all bytes but these four |
+//! | 20..24 | number of operations, `u32` | at most [`MAX_OPS`] |
+//! | 24..28, 28..32 | inputs and outputs, `u32` each | 1 to [`MAX_WIDTH`](crate::layer::MAX_WIDTH) |
+//! | 32..36 | row length of the scratch, `u32` | the widest row, padded to sixteen |
+//! | 36..40 | flags, `u32` | bit 0: the standardisation of the inputs is folded in |
+//! | 40..44 | offset of the operations, `u32` | 64 |
+//! | 44..48, 48..52 | offset and length of the metadata, `u32` each | directly after the operations |
+//! | 52..56 | offset of the payload, `u32` | the next multiple of 64 |
+//! | 56..64 | reserved | 0 |
+//!
+//! Each operation is a record of 32 bytes:
+//!
+//! | bytes | field | |
+//! |---|---|---|
+//! | 0 | kind | 1 dense, 2 scale and shift, 3 activation, 4 softmax, 5 log-softmax |
+//! | 1 | weights | 0 `f32`, 1 `f16` (dense only) |
+//! | 2 | activation | 0 none, 1 relu, 2 leaky relu, 3 sigmoid, 4 tanh, 5 gelu, 6 silu (dense: applied last) |
+//! | 3 | reserved | 0 |
+//! | 4..8 | slope, `f32` | leaky relu only, else 0 |
+//! | 8..12, 12..16 | inputs and outputs, `u32` each | equal, but for dense |
+//! | 16..24 | offset of weights or scale, `u64` | 0: none |
+//! | 24..32 | offset of bias or shift, `u64` | 0: none |
+//!
+//! Metadata: the number of class names (`u32`: none, or as many as outputs), then each name and at last a free text,
+//! as `u32` length and UTF-8.
+//!
+//! Payload: the sections of the operations in their order, each at the next multiple of 64: weights as
+//! [`panels`] has them, bias, scale and shift as `f32` padded with zeros to
+//! sixteen. Gaps are zero. So the same network has one image only, and no two sections can overlap.
+//!
+//! Checking is `const`: an image compiled into firmware can be checked by the compiler.
+
+mod check;
+mod crc;
+mod error;
+#[cfg(feature = "alloc")]
+mod owned;
+
+pub use crc::checksum;
+pub use error::ImageError;
+#[cfg(feature = "alloc")]
+pub use owned::AlignedBytes;
+
+use crate::kernels::panels;
+use crate::layer::{Activation, MAX_LAYERS, padded};
+use check::{Kind, Record};
+
+/// The first four bytes.
+pub const MAGIC: [u8; 4] = *b"KEEL";
+/// The format this crate writes and reads.
+pub const FORMAT_VERSION: u16 = 1;
+/// The numeric contract whose bits an image of this crate gives: order of sums, polynomials, layout of panels.
+pub const NUMERIC_CONTRACT: u16 = 1;
+/// Alignment of an image and of every section in it, in bytes: a cache line, and the widest vector register.
+pub const ALIGN: usize = 64;
+/// The largest number of operations: one per layer, and a scale and shift for the inputs.
+pub const MAX_OPS: usize = MAX_LAYERS + 1;
+
+/// Bytes of the header.
+pub(crate) const HEADER: usize = 64;
+/// Bytes of one operation's record.
+pub(crate) const RECORD: usize = 32;
+/// Where the header's fields lie.
+pub(crate) mod at {
+    pub(crate) const VERSION: usize = 4;
+    pub(crate) const CONTRACT: usize = 6;
+    pub(crate) const LENGTH: usize = 8;
+    pub(crate) const CHECKSUM: usize = 16;
+    pub(crate) const OPS: usize = 20;
+    pub(crate) const INPUTS: usize = 24;
+    pub(crate) const OUTPUTS: usize = 28;
+    pub(crate) const SCRATCH: usize = 32;
+    pub(crate) const FLAGS: usize = 36;
+    pub(crate) const TABLE: usize = 40;
+    pub(crate) const METADATA: usize = 44;
+    pub(crate) const METADATA_LEN: usize = 48;
+    pub(crate) const PAYLOAD: usize = 52;
+    pub(crate) const RESERVED: usize = 56;
+}
+/// Flag: the standardisation of the inputs is folded in.
+pub(crate) const STANDARDISED: u32 = 1;
+
+/// Bytes (or any value) at a multiple of 64.
+///
+/// `include_bytes!` promises no alignment; `&Aligned(*include_bytes!("model.keel"))` does, and coerces to the
+/// `&Aligned<[u8]>` that [`Image::from_aligned`] takes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Aligned<T: ?Sized>(
+    /// The value.
+    pub T,
+);
+
+/// Places the payload's sections: one behind the other, each at a multiple of 64.
+///
+/// In `u64`, where no network of at most [`MAX_OPS`] operations of at most [`MAX_WIDTH`] can overflow.
+#[derive(Clone, Copy)]
+pub(crate) struct Sections {
+    /// Where the last one ended.
+    pub(crate) end: u64,
+}
+
+impl Sections {
+    /// The first section may begin at or after `end`.
+    pub(crate) const fn after(end: u64) -> Self {
+        Self { end: end.next_multiple_of(ALIGN as u64) }
+    }
+
+    /// The offset of the next section, of `len` bytes.
+    pub(crate) const fn place(&mut self, len: u64) -> u64 {
+        let start = self.end.next_multiple_of(ALIGN as u64);
+        self.end = start + len;
+        start
+    }
+}
+
+/// Bytes of a dense layer's weights.
+pub(crate) const fn weight_bytes(inputs: usize, outputs: usize, f16: bool) -> u64 {
+    inputs as u64 * panels::lanes(outputs) as u64 * if f16 { 2 } else { 4 }
+}
+
+/// Bytes of a bias, scale or shift.
+pub(crate) const fn vector_bytes(features: usize) -> u64 {
+    4 * padded(features) as u64
+}
+
+/// A checked image, borrowing its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    bytes: &'a [u8],
+    ops: usize,
+    inputs: usize,
+    outputs: usize,
+    scratch_width: usize,
+}
+
+impl<'a> Image<'a> {
+    /// Checks `bytes`, which must be one whole image at a multiple of 64 bytes, and borrows them.
+    ///
+    /// Takes one pass over the bytes. What is checked: magic, versions, length, checksum, every field and offset,
+    /// that widths join, that every weight is finite and all padding zero, and that texts are UTF-8.
+    ///
+    /// # Errors
+    /// [`ImageError`] says what is wrong; [`ImageError::Misaligned`] only where the bytes lie.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, ImageError> {
+        if !(bytes.as_ptr() as usize).is_multiple_of(ALIGN) {
+            return Err(ImageError::Misaligned);
+        }
+        check::image(bytes)
+    }
+
+    /// As [`Image::new`], for bytes whose type says that they are aligned: usable in a `const`.
+    ///
+    /// Checking costs the compiler about a second per megabyte; above some 100 KB it wants
+    /// `#[allow(long_running_const_eval)]` on the item.
+    ///
+    /// # Errors
+    /// [`ImageError`] says what is wrong.
+    pub const fn from_aligned(bytes: &'a Aligned<[u8]>) -> Result<Self, ImageError> {
+        check::image(&bytes.0)
+    }
+
+    /// The image's bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Number of input features.
+    #[must_use]
+    pub const fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Number of output features.
+    #[must_use]
+    pub const fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The widest row anywhere in the network, padded to sixteen.
+    #[must_use]
+    pub const fn scratch_width(&self) -> usize {
+        self.scratch_width
+    }
+
+    /// Whether the standardisation of the inputs is folded in: then the network takes raw values.
+    #[must_use]
+    pub const fn is_standardised(&self) -> bool {
+        check::u32_at(self.bytes, at::FLAGS) & STANDARDISED != 0
+    }
+
+    /// The operations, in order.
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = Op<'a>> + use<'a> {
+        let image = *self;
+        (0..image.ops).map(move |index| image.op(Record::read(image.bytes, index)))
+    }
+
+    /// The operation of a record, with its sections cast to numbers.
+    ///
+    /// The sections were found to be inside the image and aligned when it was checked; should they not be, they come
+    /// out empty, and the kernels refuse them.
+    fn op(&self, record: Record) -> Op<'a> {
+        let Record { inputs, outputs, activation, .. } = record;
+        let vector = |offset| cast(check::section(self.bytes, offset, vector_bytes(outputs)));
+        match (record.kind, activation) {
+            (Kind::Dense { f16 }, _) => {
+                let weights = check::section(self.bytes, record.weights, weight_bytes(inputs, outputs, f16));
+                let weights = if f16 { Weights::F16(cast(weights)) } else { Weights::F32(cast(weights)) };
+                let bias = if record.bias == 0 { None } else { Some(vector(record.bias)) };
+                Op::Dense { inputs, outputs, weights, bias, activation }
+            }
+            (Kind::ScaleShift, _) => {
+                Op::ScaleShift { features: outputs, scale: vector(record.weights), shift: vector(record.bias) }
+            }
+            (Kind::Softmax, _) => Op::Softmax { features: outputs },
+            (Kind::Activation, Some(activation)) => Op::Activation { features: outputs, activation },
+            (Kind::LogSoftmax, _) | (Kind::Activation, None) => Op::LogSoftmax { features: outputs },
+        }
+    }
+
+    /// The names of the outputs: none, or as many as there are outputs.
+    pub fn class_names(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        let (count, mut texts) = check::metadata(self.bytes);
+        (0..count).map(move |_| texts.take().unwrap_or(""))
+    }
+
+    /// The name of output `class`, if outputs have names.
+    #[must_use]
+    pub fn class_name(&self, class: usize) -> Option<&'a str> {
+        self.class_names().nth(class)
+    }
+
+    /// The free text, for instance where the network comes from.
+    #[must_use]
+    pub fn note(&self) -> &'a str {
+        let (count, mut texts) = check::metadata(self.bytes);
+        for _ in 0..count {
+            texts.take();
+        }
+        texts.take().unwrap_or("")
+    }
+}
+
+/// A section as numbers; empty if there is none.
+fn cast<T: bytemuck::Pod>(section: Option<&[u8]>) -> &[T] {
+    section.and_then(|section| bytemuck::try_cast_slice(section).ok()).unwrap_or(&[])
+}
+
+/// One operation of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Op<'a> {
+    /// `activation(W x + b)`
+    Dense {
+        /// Input features.
+        inputs: usize,
+        /// Output features.
+        outputs: usize,
+        /// `W`, in panels.
+        weights: Weights<'a>,
+        /// `b`, padded to sixteen.
+        bias: Option<&'a [f32]>,
+        /// Applied to the outputs.
+        activation: Option<Activation>,
+    },
+    /// `x * scale + shift`: a batch norm without a dense layer next to it.
+    ScaleShift {
+        /// Features.
+        features: usize,
+        /// Padded to sixteen.
+        scale: &'a [f32],
+        /// Padded to sixteen.
+        shift: &'a [f32],
+    },
+    /// A non-linearity that follows no dense layer.
+    Activation {
+        /// Features.
+        features: usize,
+        /// Which.
+        activation: Activation,
+    },
+    /// Softmax over the row.
+    Softmax {
+        /// Features.
+        features: usize,
+    },
+    /// Log-softmax over the row.
+    LogSoftmax {
+        /// Features.
+        features: usize,
+    },
+}
+
+/// The weights of a dense operation, in panels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Weights<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Half precision, by its bits.
+    F16(&'a [u16]),
+}

@@ -1,0 +1,387 @@
+//! Everything that is checked about an image's bytes, in one `const` pass; and the readers that accessors share.
+//!
+//! Must not panic on any bytes: reads return nothing, or zero, beyond the end. All sizes are `u64`; a number becomes a
+//! `usize` only after it was found to lie within the slice, or within [`MAX_WIDTH`].
+
+use super::{
+    ALIGN, FORMAT_VERSION, HEADER, Image, ImageError, MAGIC, MAX_OPS, NUMERIC_CONTRACT, RECORD, STANDARDISED, Sections,
+    at, checksum, vector_bytes, weight_bytes,
+};
+use crate::kernels::panels;
+use crate::layer::{Activation, MAX_WIDTH, padded};
+use crate::simd::LANES;
+
+/// `?` in a `const fn`.
+macro_rules! check {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => return Err(error),
+        }
+    };
+}
+
+/// Returns the error unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $error:expr) => {
+        if !$condition {
+            return Err($error);
+        }
+    };
+}
+
+/// `N` bytes from `at` on.
+const fn read<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    match bytes.split_at_checked(at) {
+        Some((_, rest)) => match rest.first_chunk() {
+            Some(chunk) => Some(*chunk),
+            None => None,
+        },
+        None => None,
+    }
+}
+
+/// The number at `at`, 0 if the bytes end before.
+pub(super) const fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    match read(bytes, at) {
+        Some(bytes) => u32::from_le_bytes(bytes),
+        None => 0,
+    }
+}
+
+const fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    match read(bytes, at) {
+        Some(bytes) => u16::from_le_bytes(bytes),
+        None => 0,
+    }
+}
+
+const fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    match read(bytes, at) {
+        Some(bytes) => u64::from_le_bytes(bytes),
+        None => 0,
+    }
+}
+
+/// `len` bytes from `start` on, if there are as many.
+pub(super) const fn section(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
+    match start.checked_add(len) {
+        // Both fit a `usize`, as the slice's length does.
+        Some(end) if end <= bytes.len() as u64 => match bytes.split_at_checked(start as usize) {
+            Some((_, rest)) => match rest.split_at_checked(len as usize) {
+                Some((section, _)) => Some(section),
+                None => None,
+            },
+            None => None,
+        },
+        _ => None,
+    }
+}
+
+/// Checks a whole image but for where it lies.
+pub(super) const fn image(bytes: &[u8]) -> Result<Image<'_>, ImageError> {
+    ensure!(cfg!(target_endian = "little"), ImageError::BigEndian);
+    ensure!(bytes.len() >= HEADER, ImageError::TooShort { len: bytes.len() });
+    ensure!(u32_at(bytes, 0) == u32::from_le_bytes(MAGIC), ImageError::Magic);
+    // Versions come before the length and the checksum, which a later format may keep elsewhere.
+    let found = u16_at(bytes, at::VERSION);
+    ensure!(found == FORMAT_VERSION, ImageError::FormatVersion { found });
+    let found = u16_at(bytes, at::CONTRACT);
+    ensure!(found == NUMERIC_CONTRACT, ImageError::NumericContract { found });
+    let (declared, found) = (u64_at(bytes, at::LENGTH), bytes.len() as u64);
+    ensure!(declared == found, ImageError::Length { declared, found });
+    let (stored, computed) = (u32_at(bytes, at::CHECKSUM), checksum(bytes));
+    ensure!(stored == computed, ImageError::Checksum { stored, computed });
+
+    let ops = u32_at(bytes, at::OPS) as usize;
+    let inputs = u32_at(bytes, at::INPUTS) as usize;
+    let outputs = u32_at(bytes, at::OUTPUTS) as usize;
+    let scratch_width = u32_at(bytes, at::SCRATCH) as usize;
+    ensure!(ops <= MAX_OPS, ImageError::Header { field: "number of operations" });
+    ensure!(is_width(inputs), ImageError::Header { field: "inputs" });
+    ensure!(is_width(outputs), ImageError::Header { field: "outputs" });
+    ensure!(u32_at(bytes, at::FLAGS) & !STANDARDISED == 0, ImageError::Header { field: "flags" });
+    ensure!(u64_at(bytes, at::RESERVED) == 0, ImageError::Header { field: "reserved" });
+    ensure!(u32_at(bytes, at::TABLE) as usize == HEADER, ImageError::Header { field: "offset of operations" });
+    let metadata = (HEADER + RECORD * ops) as u64;
+    ensure!(u32_at(bytes, at::METADATA) as u64 == metadata, ImageError::Header { field: "offset of metadata" });
+    let texts = metadata + u32_at(bytes, at::METADATA_LEN) as u64;
+    let mut sections = Sections::after(texts);
+    let payload = sections.end;
+    ensure!(u32_at(bytes, at::PAYLOAD) as u64 == payload, ImageError::Header { field: "offset of payload" });
+    ensure!(payload <= bytes.len() as u64, ImageError::Header { field: "offset of payload" });
+    check!(check_metadata(bytes, outputs));
+    ensure!(is_zero(bytes, texts, payload), ImageError::Padding);
+
+    let mut width = inputs;
+    let mut widest = padded(inputs);
+    let mut op = 0;
+    while op < ops {
+        let record = check!(Record::check(bytes, op));
+        ensure!(record.inputs == width, ImageError::Widths { op, given: width, wanted: record.inputs });
+        check!(check_sections(bytes, op, &record, &mut sections));
+        width = record.outputs;
+        if padded(width) > widest {
+            widest = padded(width);
+        }
+        op += 1;
+    }
+    ensure!(width == outputs, ImageError::Widths { op, given: width, wanted: outputs });
+    ensure!(scratch_width == widest, ImageError::Header { field: "row length of the scratch" });
+    ensure!(sections.end == bytes.len() as u64, ImageError::Header { field: "length" });
+    Ok(Image { bytes, ops, inputs, outputs, scratch_width })
+}
+
+const fn is_width(width: usize) -> bool {
+    width >= 1 && width <= MAX_WIDTH
+}
+
+/// What an operation does.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Dense { f16: bool },
+    ScaleShift,
+    Activation,
+    Softmax,
+    LogSoftmax,
+}
+
+/// An operation's record, as numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Record {
+    pub(super) kind: Kind,
+    pub(super) activation: Option<Activation>,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) weights: u64,
+    pub(super) bias: u64,
+}
+
+impl Record {
+    /// The record of a checked image.
+    pub(super) const fn read(bytes: &[u8], op: usize) -> Self {
+        let at = HEADER + RECORD * op;
+        let codes = u32_at(bytes, at).to_le_bytes();
+        let kind = match codes[0] {
+            1 => Kind::Dense { f16: codes[1] == 1 },
+            2 => Kind::ScaleShift,
+            3 => Kind::Activation,
+            4 => Kind::Softmax,
+            _ => Kind::LogSoftmax,
+        };
+        Self {
+            kind,
+            activation: activation_of(codes[2], f32::from_bits(u32_at(bytes, at + 4))),
+            inputs: u32_at(bytes, at + 8) as usize,
+            outputs: u32_at(bytes, at + 12) as usize,
+            weights: u64_at(bytes, at + 16),
+            bias: u64_at(bytes, at + 24),
+        }
+    }
+
+    /// The record, if all its fields are in range by themselves.
+    const fn check(bytes: &[u8], op: usize) -> Result<Self, ImageError> {
+        let at = HEADER + RECORD * op;
+        let codes = u32_at(bytes, at).to_le_bytes();
+        let record = Self::read(bytes, op);
+        ensure!(codes[0] >= 1 && codes[0] <= 5, ImageError::Record { op, field: "kind" });
+        let most = if matches!(record.kind, Kind::Dense { .. }) { 1 } else { 0 };
+        ensure!(codes[1] <= most, ImageError::Record { op, field: "type of weights" });
+        let (least, most) = match record.kind {
+            Kind::Dense { .. } => (0, 6),
+            Kind::Activation => (1, 6),
+            _ => (0, 0),
+        };
+        ensure!(codes[2] >= least && codes[2] <= most, ImageError::Record { op, field: "activation" });
+        ensure!(codes[3] == 0, ImageError::Record { op, field: "reserved" });
+        let slope = u32_at(bytes, at + 4);
+        let valid = match record.activation {
+            // Positive, negative zero excluded, finite: as bits.
+            Some(Activation::LeakyRelu { .. }) => slope < f32::INFINITY.to_bits(),
+            _ => slope == 0,
+        };
+        ensure!(valid, ImageError::Record { op, field: "slope" });
+        ensure!(is_width(record.inputs), ImageError::Record { op, field: "inputs" });
+        let same = matches!(record.kind, Kind::Dense { .. }) || record.inputs == record.outputs;
+        ensure!(is_width(record.outputs) && same, ImageError::Record { op, field: "outputs" });
+        Ok(record)
+    }
+}
+
+/// The activation of a code.
+const fn activation_of(code: u8, slope: f32) -> Option<Activation> {
+    match code {
+        1 => Some(Activation::Relu),
+        2 => Some(Activation::LeakyRelu { slope }),
+        3 => Some(Activation::Sigmoid),
+        4 => Some(Activation::Tanh),
+        5 => Some(Activation::Gelu),
+        6 => Some(Activation::Silu),
+        _ => None,
+    }
+}
+
+/// Checks that an operation's sections are the next ones, with sound contents.
+const fn check_sections(bytes: &[u8], op: usize, record: &Record, sections: &mut Sections) -> Result<(), ImageError> {
+    let vector = vector_bytes(record.outputs);
+    match record.kind {
+        Kind::Dense { f16 } => {
+            let len = weight_bytes(record.inputs, record.outputs, f16);
+            let weights = check!(take(bytes, op, "weights", record.weights, len, sections));
+            check!(finite(weights, op, "weights", f16));
+            ensure!(lanes_are_zero(weights, record, f16), ImageError::Padding);
+            if record.bias != 0 {
+                let bias = check!(take(bytes, op, "bias", record.bias, vector, sections));
+                check!(finite(bias, op, "bias", false));
+                ensure!(is_zero(bias, 4 * record.outputs as u64, vector), ImageError::Padding);
+            }
+        }
+        Kind::ScaleShift => {
+            let scale = check!(take(bytes, op, "scale", record.weights, vector, sections));
+            check!(finite(scale, op, "scale", false));
+            ensure!(is_zero(scale, 4 * record.outputs as u64, vector), ImageError::Padding);
+            let shift = check!(take(bytes, op, "shift", record.bias, vector, sections));
+            check!(finite(shift, op, "shift", false));
+            ensure!(is_zero(shift, 4 * record.outputs as u64, vector), ImageError::Padding);
+        }
+        Kind::Activation | Kind::Softmax | Kind::LogSoftmax => {
+            ensure!(record.weights == 0, ImageError::Record { op, field: "offset of weights" });
+            ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
+        }
+    }
+    Ok(())
+}
+
+/// The next section, if that is what the record says.
+const fn take<'a>(
+    bytes: &'a [u8],
+    op: usize,
+    part: &'static str,
+    offset: u64,
+    len: u64,
+    sections: &mut Sections,
+) -> Result<&'a [u8], ImageError> {
+    let before = sections.end;
+    let start = sections.place(len);
+    match section(bytes, start, len) {
+        Some(section) if start == offset => {
+            ensure!(is_zero(bytes, before, start), ImageError::Padding);
+            Ok(section)
+        }
+        _ => Err(ImageError::Section { op, part }),
+    }
+}
+
+/// Checks that every value has less than the largest exponent.
+const fn finite(section: &[u8], op: usize, part: &'static str, f16: bool) -> Result<(), ImageError> {
+    let mut rest = section;
+    let mut index = 0;
+    if f16 {
+        while let Some((value, tail)) = rest.split_first_chunk() {
+            let infinite = u16::from_le_bytes(*value) & 0x7c00 == 0x7c00;
+            ensure!(!infinite, ImageError::NonFinite { op, part, index });
+            (rest, index) = (tail, index + 1);
+        }
+    } else {
+        while let Some((value, tail)) = rest.split_first_chunk() {
+            let infinite = u32::from_le_bytes(*value) & 0x7f80_0000 == 0x7f80_0000;
+            ensure!(!infinite, ImageError::NonFinite { op, part, index });
+            (rest, index) = (tail, index + 1);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the lanes of the last panel that belong to no output (three at most) are zero.
+const fn lanes_are_zero(weights: &[u8], record: &Record, f16: bool) -> bool {
+    let outputs = record.outputs;
+    let spare = panels::lanes(outputs) - outputs;
+    if spare == 0 {
+        return true;
+    }
+    let size: u64 = if f16 { 2 } else { 4 };
+    let panel = outputs / LANES;
+    let mut input = 0;
+    while input < record.inputs {
+        let group =
+            (panel * LANES) as u64 * record.inputs as u64 + input as u64 * panels::panel_width(outputs, panel) as u64;
+        let first = size * (group + (outputs % LANES) as u64);
+        if !is_zero(weights, first, first + size * spare as u64) {
+            return false;
+        }
+        input += 1;
+    }
+    true
+}
+
+/// Whether the bytes from `start` to `end` exist and are zero.
+const fn is_zero(bytes: &[u8], start: u64, end: u64) -> bool {
+    let Some(mut rest) = section(bytes, start, end.saturating_sub(start)) else { return false };
+    while let [byte, tail @ ..] = rest {
+        if *byte != 0 {
+            return false;
+        }
+        rest = tail;
+    }
+    true
+}
+
+/// Texts one after the other, each with its length before it.
+#[derive(Clone, Copy)]
+pub(super) struct Texts<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    /// The next text's bytes.
+    const fn take_bytes(&mut self) -> Option<&'a [u8]> {
+        let Some((len, rest)) = self.rest.split_first_chunk() else { return None };
+        let len = u32::from_le_bytes(*len);
+        if len as u64 > rest.len() as u64 {
+            return None;
+        }
+        match rest.split_at_checked(len as usize) {
+            Some((text, rest)) => {
+                self.rest = rest;
+                Some(text)
+            }
+            None => None,
+        }
+    }
+
+    /// The next text.
+    pub(super) fn take(&mut self) -> Option<&'a str> {
+        core::str::from_utf8(self.take_bytes()?).ok()
+    }
+}
+
+/// Number of class names, and the texts.
+pub(super) const fn metadata(bytes: &[u8]) -> (usize, Texts<'_>) {
+    let start = u32_at(bytes, at::METADATA) as u64;
+    let rest = match section(bytes, start, u32_at(bytes, at::METADATA_LEN) as u64) {
+        Some(section) => section,
+        None => &[],
+    };
+    match rest.split_first_chunk() {
+        Some((count, rest)) => (u32::from_le_bytes(*count) as usize, Texts { rest }),
+        None => (0, Texts { rest }),
+    }
+}
+
+const fn check_metadata(bytes: &[u8], outputs: usize) -> Result<(), ImageError> {
+    // An empty section would read as no names.
+    ensure!(u32_at(bytes, at::METADATA_LEN) >= 8, ImageError::Metadata);
+    let (count, mut texts) = metadata(bytes);
+    ensure!(count == 0 || count == outputs, ImageError::Metadata);
+    let mut left = count + 1;
+    while left > 0 {
+        let Some(text) = texts.take_bytes() else { return Err(ImageError::Metadata) };
+        ensure!(core::str::from_utf8(text).is_ok(), ImageError::Text);
+        left -= 1;
+    }
+    ensure!(texts.rest.is_empty(), ImageError::Metadata);
+    Ok(())
+}
+
+// A section's start is a multiple of 64, and so is the image's: its values are aligned.
+const _: () = assert!(ALIGN.is_multiple_of(align_of::<f32>()) && HEADER.is_multiple_of(ALIGN));

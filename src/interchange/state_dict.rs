@@ -1,0 +1,170 @@
+//! A network as the `state_dict` of the same `torch.nn.Sequential`.
+
+use std::collections::BTreeMap;
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use super::InterchangeError;
+use super::file::{File, Tensor, write};
+use crate::kernels::panels;
+use crate::layer::{Layer, Network, padded};
+use crate::memory::Buffer;
+use crate::model::{Mlp, Standardize};
+use crate::text;
+use crate::train::{batches_seen, set_batches_seen};
+
+/// The file of a network: loadable by PyTorch, and by [`read`].
+///
+/// # Errors
+/// [`InterchangeError::Format`] if the tensors cannot be written.
+pub fn to_bytes(model: &Mlp) -> Result<Vec<u8>, InterchangeError> {
+    write(&tensors(model), metadata(model)?)
+}
+
+/// Reads a network whose text the file carries (a file that [`to_bytes`] or [`super::resume::to_bytes`] wrote).
+///
+/// # Errors
+/// [`InterchangeError::NoNetwork`] for a file of another program; others if the file is not sound.
+pub fn read(bytes: &[u8]) -> Result<Mlp, InterchangeError> {
+    let mut file = File::read(bytes)?;
+    let model = read_model(&mut file)?;
+    finish(file)?;
+    Ok(model)
+}
+
+/// Loads a file's parameters and statistics into a network given by its layers: also a file that PyTorch wrote.
+///
+/// Standardisation and class names are taken from the file if it has them. Without `num_batches_tracked` (PyTorch
+/// before 0.4) the statistics count as those of one batch; a batch norm without scale and shift gets 1 and 0.
+///
+/// # Errors
+/// [`InterchangeError`] names the tensor that is missing, superfluous or of another shape; `model` is unchanged then.
+pub fn load(model: &mut Mlp, bytes: &[u8]) -> Result<(), InterchangeError> {
+    let mut file = File::read(bytes)?;
+    let mut loaded = model.clone();
+    fill(&mut loaded, &mut file)?;
+    apply_metadata(&mut loaded, &file)?;
+    finish(file)?;
+    *model = loaded;
+    Ok(())
+}
+
+/// What a run adds to the file is no concern of a reader of weights.
+fn finish(mut file: File<'_>) -> Result<(), InterchangeError> {
+    file.drop_prefix("run.");
+    file.finish()
+}
+
+pub(super) fn read_model(file: &mut File<'_>) -> Result<Mlp, InterchangeError> {
+    let (Some(net), Some(inputs)) = (file.metadata.get("evenkeel.net"), file.metadata.get("evenkeel.inputs")) else {
+        return Err(InterchangeError::NoNetwork);
+    };
+    let problem = |key: &str, problem: String| InterchangeError::Metadata { key: key.into(), problem };
+    let layers = text::parse(net).map_err(|error| problem("evenkeel.net", error.to_string()))?;
+    let inputs = inputs.parse().map_err(|_| problem("evenkeel.inputs", format!("{inputs:?} is not a number")))?;
+    let mut model = Mlp::new(inputs, layers).map_err(|error| problem("evenkeel.net", error.to_string()))?;
+    fill(&mut model, file)?;
+    apply_metadata(&mut model, file)?;
+    Ok(model)
+}
+
+pub(super) fn tensors(model: &Mlp) -> BTreeMap<String, Tensor> {
+    let mut tensors = BTreeMap::new();
+    for node in model.network().nodes() {
+        let mut insert = |name: &str, tensor| tensors.insert(format!("{}.{name}", node.index), tensor);
+        match node.layer {
+            Layer::Dense { outputs, .. } => {
+                let mut matrix = std::vec![0.0; outputs * node.inputs];
+                panels::unpack(node.inputs, outputs, node.weights.of(&model.params), &mut matrix);
+                insert("weight", Tensor::f32(std::vec![outputs, node.inputs], &matrix));
+                if node.bias.len > 0 {
+                    insert("bias", Tensor::f32(std::vec![outputs], &node.bias.of(&model.params)[..outputs]));
+                }
+            }
+            Layer::BatchNorm(_) => {
+                let width = node.inputs;
+                let state = node.state.of(&model.state);
+                let vector = |values: &[f32]| Tensor::f32(std::vec![width], &values[..width]);
+                insert("weight", vector(node.weights.of(&model.params)));
+                insert("bias", vector(node.bias.of(&model.params)));
+                insert("running_mean", vector(state));
+                insert("running_var", vector(&state[padded(width)..]));
+                insert("num_batches_tracked", Tensor::i64(batches_seen(state) as i64));
+            }
+            _ => {}
+        }
+    }
+    tensors
+}
+
+pub(super) fn metadata(model: &Mlp) -> Result<BTreeMap<String, String>, InterchangeError> {
+    let mut metadata = BTreeMap::new();
+    metadata.insert("evenkeel.net".into(), text::print(model.layers()));
+    metadata.insert("evenkeel.inputs".into(), model.network().inputs().to_string());
+    let json = |key: &str, value: serde_json::Result<String>| {
+        value.map_err(|error| InterchangeError::Metadata { key: key.into(), problem: error.to_string() })
+    };
+    if let Some(Standardize { mean, inv_std }) = &model.standardize {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+        let value = serde_json::to_string(&[bits(mean), bits(inv_std)]);
+        metadata.insert("evenkeel.standardize".into(), json("evenkeel.standardize", value)?);
+    }
+    if !model.classes.is_empty() {
+        let value = serde_json::to_string(&model.classes);
+        metadata.insert("evenkeel.classes".into(), json("evenkeel.classes", value)?);
+    }
+    Ok(metadata)
+}
+
+fn apply_metadata(model: &mut Mlp, file: &File<'_>) -> Result<(), InterchangeError> {
+    let problem = |key: &str, problem: &str| InterchangeError::Metadata { key: key.into(), problem: problem.into() };
+    if let Some(text) = file.metadata.get("evenkeel.standardize") {
+        let key = "evenkeel.standardize";
+        let [mean, inv_std]: [Vec<u32>; 2] =
+            serde_json::from_str(text).map_err(|error| problem(key, &error.to_string()))?;
+        let inputs = model.network().inputs();
+        if mean.len() != inputs || inv_std.len() != inputs {
+            return Err(problem(key, "the number of means and deviations is not the number of inputs"));
+        }
+        let values = |bits: Vec<u32>| bits.into_iter().map(f32::from_bits).collect();
+        model.standardize = Some(Standardize { mean: values(mean), inv_std: values(inv_std) });
+    }
+    if let Some(text) = file.metadata.get("evenkeel.classes") {
+        model.classes = serde_json::from_str(text).map_err(|error| problem("evenkeel.classes", &error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
+    let layers = model.layers().to_vec();
+    let network = Network::trusted(model.network().inputs(), &layers);
+    let (params, state): (&mut Buffer, &mut Buffer) = (&mut model.params, &mut model.state);
+    for node in network.nodes() {
+        let name = |part: &str| format!("{}.{part}", node.index);
+        match node.layer {
+            Layer::Dense { outputs, bias } => {
+                let matrix = file.require(&name("weight"), &[outputs, node.inputs])?;
+                panels::pack(node.inputs, outputs, &matrix, node.weights.of_mut(params));
+                if bias {
+                    let values = file.require(&name("bias"), &[outputs])?;
+                    node.bias.of_mut(params)[..outputs].copy_from_slice(&values);
+                }
+            }
+            Layer::BatchNorm(_) => {
+                let width = node.inputs;
+                let gamma = file.take(&name("weight"), &[width])?.unwrap_or_else(|| std::vec![1.0; width]);
+                let beta = file.take(&name("bias"), &[width])?.unwrap_or_else(|| std::vec![0.0; width]);
+                node.weights.of_mut(params)[..width].copy_from_slice(&gamma);
+                node.bias.of_mut(params)[..width].copy_from_slice(&beta);
+                let state = node.state.of_mut(state);
+                state[..width].copy_from_slice(&file.require(&name("running_mean"), &[width])?);
+                state[padded(width)..][..width].copy_from_slice(&file.require(&name("running_var"), &[width])?);
+                let batches = file.take_i64(&name("num_batches_tracked")).unwrap_or(1);
+                set_batches_seen(state, batches.max(0) as u64);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
