@@ -136,6 +136,22 @@ fn threads_change_nothing() {
     tally.finish();
 }
 
+#[cfg(feature = "rayon")]
+#[test]
+fn pools_change_nothing() {
+    use evenkeel::host::pool::{Global, Pool};
+    let mut tally = Tally::new("rayon, the global pool and those of 1 to 8 threads");
+    compare_all(&mut tally, "global", &Global);
+    for threads in [1, 2, 3, 5, 8] {
+        let pool = Pool::new(threads).expect("threads can be started");
+        compare_all(&mut tally, &format!("pool of {threads}"), &pool);
+        // From a thread of the pool, and from one of another pool.
+        pool.enter(|| compare_all(&mut tally, &format!("inside a pool of {threads}"), &Global));
+        pool.enter(|| compare_all(&mut tally, &format!("one pool inside another, {threads}"), &pool));
+    }
+    tally.finish();
+}
+
 /// The test's own way of dividing, tested: each chunk once, with its own number.
 #[test]
 fn each_chunk_once() {
