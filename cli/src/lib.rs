@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic;
-// pub mod curves;
+pub mod curves;
 pub mod data;
 pub mod digits;
 pub mod history;
-// pub mod progress;
+pub mod progress;
