@@ -1,5 +1,6 @@
 //! Folding and inference: an image against the unfolded network in plain `f64`, every refusal, and the same bits
 //! whatever the rows' company.
+#![cfg(feature = "alloc")]
 
 use evenkeel::Level;
 use evenkeel::error::Error;
