@@ -2,6 +2,7 @@
 
 use super::math;
 use crate::Level;
+use crate::error::{Error, check_len};
 use crate::layer::Activation;
 use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
@@ -24,8 +25,19 @@ pub fn forward(level: Level, split: &impl Split, activation: Activation, x: &mut
 
 /// Multiplies `dy` by the derivative. `saved` is the layer's input if [`Activation::keeps_input`], else its output;
 /// it must be as long as `dy` (surplus is ignored).
-pub fn backward(level: Level, split: &impl Split, activation: Activation, saved: &[f32], dy: &mut [f32]) {
+///
+/// # Errors
+/// [`Error::Length`] if `saved` is shorter than `dy`.
+pub fn backward(
+    level: Level,
+    split: &impl Split,
+    activation: Activation,
+    saved: &[f32],
+    dy: &mut [f32],
+) -> Result<(), Error> {
+    check_len("saved activations", dy.len(), saved.len().min(dy.len()))?;
     split.run([dy], [TASK], &|task, [dy]| backward_groups(level, activation, &saved[task * TASK..], dy));
+    Ok(())
 }
 
 kernel! { fn forward_groups(activation: Activation, x: &mut [f32]) = forward_body; }

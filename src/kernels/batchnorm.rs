@@ -38,7 +38,7 @@ const PARTS: usize = 5;
 /// Values of a cache for `width` features (a multiple of sixteen).
 #[must_use]
 pub const fn cache_len(width: usize) -> usize {
-    PARTS * width
+    PARTS.saturating_mul(width)
 }
 
 impl Cache {
@@ -104,7 +104,10 @@ fn statistics_body<S: Simd>(s: S, x: &[f32], width: usize, first: usize, eps: f3
             [d, s.mul(d, d)]
         });
         let rest = s.div(sum, count);
-        let var = s.sub(s.div(squares, count), s.mul(rest, rest));
+        let square = s.div(squares, count);
+        let var = s.sub(square, s.mul(rest, rest));
+        // Squares of finite values may overflow, both of them: then the variance is infinite, not NaN.
+        let var = s.select(s.lt(square, s.splat(f32::INFINITY)), var, square);
         // Rounding may leave a constant column a hair below zero. NaN stays NaN: `max` returns its first argument.
         let var = s.max(var, s.splat(0.0));
         let inv_std = s.div(s.splat(1.0), s.sqrt(s.add(var, s.splat(eps))));
@@ -210,6 +213,7 @@ pub fn update_running(
     var: &mut [f32],
 ) -> Result<(), Error> {
     let width = mean.len();
+    check_rows(width, mean)?;
     check_len("batch-norm cache", cache_len(width), cache.len())?;
     check_len("running variance", width, var.len())?;
     if rows < 2 {

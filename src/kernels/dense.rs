@@ -555,8 +555,9 @@ pub fn input_gradient(
 ) -> Result<(), Error> {
     check_shape(inputs, outputs)?;
     check_len("weights", panels::weight_len(inputs, outputs), weights.len())?;
-    check_len("transposed weights", padded(inputs) * outputs, transposed.len())?;
+    check_len("transposed weights", padded(inputs).saturating_mul(outputs), transposed.len())?;
     check_len("output gradient", rows.saturating_mul(padded(outputs)), dy.len())?;
+    check_len("input gradient", rows.saturating_mul(padded(inputs)), dx.len())?;
     split.run([&mut *transposed], [LANES * outputs], &|panel, [transposed]| {
         panels::transpose_panel(inputs, outputs, weights, panel, transposed);
     });

@@ -20,7 +20,8 @@ pub const fn lanes(outputs: usize) -> usize {
 /// Stored values of a weight matrix.
 #[must_use]
 pub const fn weight_len(inputs: usize, outputs: usize) -> usize {
-    inputs * lanes(outputs)
+    // On a 32-bit machine two valid widths may overflow: no slice has the length that then comes out.
+    inputs.saturating_mul(lanes(outputs))
 }
 
 /// Width of panel `panel`: sixteen, except perhaps for the last.

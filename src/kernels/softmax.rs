@@ -6,7 +6,7 @@
 use super::math;
 use crate::Level;
 use crate::error::{Error, check_len};
-use crate::layer::padded;
+use crate::layer::{MAX_WIDTH, padded};
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
 /// Sixteen lanes added up: halves onto each other until one is left.
@@ -63,6 +63,10 @@ pub(crate) fn max_and_sum<S: Simd>(s: S, row: &[Group], cols: usize) -> (f32, f3
 }
 
 fn check(cols: usize, x: &[f32]) -> Result<(), Error> {
+    if cols > MAX_WIDTH {
+        // Rounding it up could overflow.
+        return Err(Error::Length { what: "softmax rows", expected: cols, found: x.len() });
+    }
     if cols == 0 || !x.len().is_multiple_of(padded(cols)) {
         return Err(Error::Length { what: "softmax rows", expected: padded(cols), found: x.len() });
     }
@@ -139,12 +143,14 @@ fn softmax_backward_body<S: Simd>(s: S, cols: usize, y: &[f32], dy: &mut [f32]) 
     for (y, dy) in y.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
         let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
         let mut sum = s.splat(0.0);
-        for (y, dy) in y.iter().zip(dy.iter()) {
-            sum = s.mul_add(s.load(y), s.load(dy), sum);
+        for (g, (y, dy)) in y.iter().zip(dy.iter()).enumerate() {
+            let [y, dy] = [y, dy].map(|group| masked(s, s.load(group), g, cols, 0.0));
+            sum = s.mul_add(y, dy, sum);
         }
         let sum = s.splat(fold_sum(s, sum));
-        for (y, dy) in y.iter().zip(dy.iter_mut()) {
-            s.store(s.mul(s.load(y), s.sub(s.load(dy), sum)), dy);
+        for (g, (y, dy)) in y.iter().zip(dy.iter_mut()).enumerate() {
+            let value = s.mul(s.load(y), s.sub(s.load(dy), sum));
+            s.store(masked(s, value, g, cols, 0.0), dy);
         }
     }
 }
@@ -168,8 +174,8 @@ fn log_softmax_backward_body<S: Simd>(s: S, cols: usize, y: &[f32], dy: &mut [f3
     for (y, dy) in y.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
         let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
         let mut sum = s.splat(0.0);
-        for dy in dy.iter() {
-            sum = s.add(sum, s.load(dy));
+        for (g, dy) in dy.iter().enumerate() {
+            sum = s.add(sum, masked(s, s.load(dy), g, cols, 0.0));
         }
         let sum = s.splat(fold_sum(s, sum));
         for (g, (y, dy)) in y.iter().zip(dy.iter_mut()).enumerate() {

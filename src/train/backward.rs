@@ -59,7 +59,7 @@ pub(super) fn run(
             }
             Layer::Activation(kind) => {
                 let saved = if kind.keeps_input() { input } else { output };
-                activation::backward(level, split, kind, saved, delta);
+                activation::backward(level, split, kind, saved, delta)?;
             }
             Layer::Dropout { rate } => {
                 drop_out(level, split, rate, moment, node.index, delta)?;

@@ -1,0 +1,119 @@
+//! The forward product, with weights of both types.
+
+use crate::common::reference::{Reference, Stored, pack, place};
+use crate::common::values::{Rng, Shape, Values, covering_shapes};
+use crate::common::{Tally, groups, rounds};
+use evenkeel::Level;
+use evenkeel::kernels::{dense, panels};
+use evenkeel::layer::padded;
+use evenkeel::split::Serial;
+
+/// One shape at every level; alternates between with and without bias.
+pub(crate) fn check<W: Stored>(
+    tally: &mut Tally,
+    groups: &[(Reference, Vec<Level>)],
+    rng: &mut Rng,
+    shape: Shape,
+    values: Values,
+) {
+    let Shape { rows, inputs, outputs, stride } = shape;
+    let x = values.strided_rows(rng, rows, inputs, stride);
+    let matrix = values.stored::<W>(rng, inputs * outputs);
+    let weights = pack((inputs, outputs), &matrix);
+    let matrix: Vec<f32> = matrix.into_iter().map(W::widen).collect();
+    let mut bias = vec![0.0; padded(outputs)];
+    bias[..outputs].fill_with(|| values.draw(rng));
+    let bias = (rng.below(4) > 0).then_some(&bias[..]);
+    for (reference, levels) in groups {
+        let mut expected = reference.dense((inputs, outputs), &matrix, bias, rows, &x, stride);
+        for level in levels {
+            let mut y = vec![f32::NAN; rows * padded(outputs)];
+            let operands = dense::Dense { inputs, outputs, weights: &weights, bias };
+            dense::forward(*level, &Serial, operands, rows, &x, stride, &mut y).expect("the lengths are right");
+            if values == Values::NonFinite {
+                // A zero weight times infinity is NaN in the padding too, and only then.
+                forget_padding(outputs, &mut y);
+                forget_padding(outputs, &mut expected);
+            }
+            tally.compare(*level, || format!("{} weights, {values:?} values, {shape:?}", W::NAME), &y, &expected);
+        }
+    }
+}
+
+pub(crate) fn forget_padding(cols: usize, x: &mut [f32]) {
+    for row in x.chunks_exact_mut(padded(cols)) {
+        row[cols..].fill(0.0);
+    }
+}
+
+#[test]
+fn forward_f32() {
+    let (groups, rng, mut tally) = (groups(), &mut Rng::new(1), Tally::new("dense forward, f32 weights"));
+    for shape in covering_shapes(rng, rounds(4), 1 << 19) {
+        check::<f32>(&mut tally, &groups, rng, shape, Values::Hard);
+    }
+    tally.finish();
+}
+
+#[test]
+fn forward_f16() {
+    let (groups, rng, mut tally) = (groups(), &mut Rng::new(2), Tally::new("dense forward, f16 weights"));
+    for shape in covering_shapes(rng, rounds(3), 1 << 19) {
+        check::<u16>(&mut tally, &groups, rng, shape, Values::Hard);
+    }
+    tally.finish();
+}
+
+#[test]
+fn forward_of_not_a_number() {
+    let (groups, rng, mut tally) = (groups(), &mut Rng::new(3), Tally::new("dense forward, NaN and infinity"));
+    for shape in covering_shapes(rng, rounds(2), 1 << 17) {
+        check::<f32>(&mut tally, &groups, rng, shape, Values::NonFinite);
+        check::<u16>(&mut tally, &groups, rng, shape, Values::NonFinite);
+    }
+    tally.finish();
+}
+
+/// No rows at all are no error.
+#[test]
+fn forward_of_nothing() {
+    for level in Level::available() {
+        let operands = dense::Dense { inputs: 3, outputs: 2, weights: &[1.0_f32; 12], bias: None };
+        assert_eq!(dense::forward(level, &Serial, operands, 0, &[], 3, &mut []), Ok(()));
+    }
+}
+
+#[test]
+fn layout_of_panels() {
+    let rng = &mut Rng::new(4);
+    let mut values = 0;
+    for inputs in (1..=67).chain([255, 256, 257]) {
+        for outputs in (1..=67).chain([255, 256, 257]) {
+            let matrix = Values::Hard.vec(rng, inputs * outputs);
+            let expected = pack((inputs, outputs), &matrix);
+            assert_eq!(panels::weight_len(inputs, outputs), expected.len(), "{inputs} to {outputs}");
+            let last = (outputs - 1, inputs - 1);
+            assert_eq!(panels::position(inputs, outputs, last.0, last.1), place((inputs, outputs), last.0, last.1));
+            let mut weights = vec![f32::NAN; expected.len()];
+            panels::pack(inputs, outputs, &matrix, &mut weights);
+            assert!(weights == expected, "{inputs} to {outputs}: packed");
+            let mut back = vec![f32::NAN; matrix.len()];
+            panels::unpack(inputs, outputs, &weights, &mut back);
+            assert!(back == matrix, "{inputs} to {outputs}: unpacked");
+            // Turned: inputs and outputs change places, panels are full.
+            let mut turned = vec![f32::NAN; padded(inputs) * outputs];
+            for (panel, turned) in turned.chunks_exact_mut(16 * outputs).enumerate() {
+                panels::transpose_panel(inputs, outputs, &weights, panel, turned);
+            }
+            for input in 0..padded(inputs) {
+                for output in 0..outputs {
+                    let found = turned[input / 16 * 16 * outputs + output * 16 + input % 16];
+                    let wanted = if input < inputs { matrix[output * inputs + input] } else { 0.0 };
+                    assert_eq!(found.to_bits(), wanted.to_bits(), "{inputs} to {outputs}: turned {input}, {output}");
+                    values += 1;
+                }
+            }
+        }
+    }
+    println!("layout of panels: {values} places, 0 wrong");
+}
