@@ -123,6 +123,8 @@ impl<'m, P: Split> Session<'m, P> {
         check_len("state", plan.state, buffers.state.len())?;
         check_len("gradients", plan.params, buffers.gradients.len())?;
         check_len("work buffer", plan.work_len(), buffers.work.len())?;
+        // The backward pass never writes the padding between layers, but norm and update read it.
+        buffers.gradients.fill(0.0);
         Ok(Self { network, plan, buffers, level, split })
     }
 
