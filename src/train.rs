@@ -163,7 +163,7 @@ impl<'m, P: Split> Session<'m, P> {
     /// One step of training; returns the batch's loss before the update.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] if the loss or a gradient is not finite: the layer where it began is named, and neither
+    /// [`Error::NonFinite`] if the loss, a gradient or a batch norm's statistics are not finite: the layer where it began is named, and neither
     /// parameters nor running statistics have changed. [`Error::BatchOfOne`] for one row with batch norm; other
     /// variants for a batch that does not fit.
     pub fn step(&mut self, batch: Batch<'_>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
