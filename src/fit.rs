@@ -395,7 +395,8 @@ impl Run {
                     rows: progress.score.rows,
                     loss: progress.score.mean_loss(),
                 };
-                if observer(event).is_break() && progress.batch < batches.count() {
+                // After the last batch too: the next call then begins with the validation.
+                if observer(event).is_break() {
                     return Ok(Finish::Interrupted);
                 }
             }
