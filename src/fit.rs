@@ -468,6 +468,9 @@ fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
 fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
     let network = model.network();
     crate::error::check_len("features", network.inputs(), data.features)?;
+    if data.rows() == 0 {
+        return Err(Error::BatchRows { rows: 0, planned: 1 });
+    }
     data.targets.check(loss, data.rows(), network.outputs())
 }
 
