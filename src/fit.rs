@@ -236,7 +236,8 @@ pub enum Finish {
 pub enum FitError {
     /// Something does not fit together; found before the first step.
     Setup(Error),
-    /// The loss or a gradient became NaN or infinite. Parameters are those before this batch.
+    /// The loss, a gradient or a statistic became NaN or infinite: parameters are those before this batch. Or a
+    /// weight did (`what` says so), in the last update of an epoch: then they are as they came out.
     NonFinite {
         /// In what it was found first.
         what: &'static str,
@@ -268,8 +269,7 @@ impl fmt::Display for FitError {
             FitError::Setup(error) => error.fmt(f),
             FitError::NonFinite { what, layer, name, epoch, batch } => write!(
                 f,
-                "training diverged: NaN or infinity in the {what} of layer {layer} ({name}), epoch {}, batch {}; the \
-                 weights are those before this batch. Try a smaller learning rate, gradient clipping, or \
+                "training diverged: NaN or infinity in the {what} of layer {layer} ({name}), epoch {}, batch {}. Try a smaller learning rate, gradient clipping, or \
                  standardised inputs",
                 epoch + 1,
                 batch + 1
@@ -399,6 +399,12 @@ impl Run {
                 if observer(event).is_break() {
                     return Ok(Finish::Interrupted);
                 }
+            }
+            // An update can overflow though its loss and gradients were sound, and after the last batch no later step would
+            // notice: the epoch must not count as the best.
+            if let Some(layer) = session.non_finite_layer() {
+                let batch = progress.batch.saturating_sub(1);
+                return Err(located(Error::NonFinite { what: "weight", layer }, &layers, progress.epoch, batch));
             }
             let validated = match validation {
                 Some(data) => Some(evaluate(&mut session, &mut gather, &data, trainer.rules.loss, capacity)?),

@@ -151,6 +151,18 @@ impl<'m, P: Split> Session<'m, P> {
         self.buffers.gradients
     }
 
+    /// The first layer with a parameter or a running statistic that is NaN or infinite: a step checks loss, gradients
+    /// and batch statistics, but an update can still overflow.
+    #[must_use]
+    pub fn non_finite_layer(&self) -> Option<usize> {
+        let (params, state) = self.weights();
+        let sound = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let mut nodes = self.network.nodes();
+        nodes
+            .find(|node| !(sound(node.weights.of(params)) && sound(node.bias.of(params)) && sound(node.state.of(state))))
+            .map(|node| node.index)
+    }
+
     fn check(&self, batch: &Batch<'_>, loss: Loss) -> Result<(), Error> {
         if batch.rows == 0 || batch.rows > self.plan.batch {
             return Err(Error::BatchRows { rows: batch.rows, planned: self.plan.batch });
