@@ -464,6 +464,16 @@ fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     if !(trainer.warmup_epochs >= 0.0 && trainer.warmup_epochs.is_finite()) {
         return fails("the warm-up must be 0 or a positive number of epochs");
     }
+    let schedule = match trainer.schedule {
+        Schedule::Constant => true,
+        Schedule::Step { every, factor } => every > 0 && factor > 0.0 && factor.is_finite(),
+        Schedule::Cosine { floor } => (0.0..=1.0).contains(&floor),
+    };
+    if !schedule {
+        return fails(
+            "the schedule is outside its range: steps of at least one epoch, a positive factor, a floor in [0, 1]",
+        );
+    }
     let clip = match trainer.rules.clip {
         crate::train::Clip::None => true,
         crate::train::Clip::Norm(limit) | crate::train::Clip::Value(limit) => limit > 0.0,

@@ -159,7 +159,9 @@ impl<'m, P: Split> Session<'m, P> {
         let sound = |values: &[f32]| values.iter().all(|value| value.is_finite());
         let mut nodes = self.network.nodes();
         nodes
-            .find(|node| !(sound(node.weights.of(params)) && sound(node.bias.of(params)) && sound(node.state.of(state))))
+            .find(|node| {
+                !(sound(node.weights.of(params)) && sound(node.bias.of(params)) && sound(node.state.of(state)))
+            })
             .map(|node| node.index)
     }
 

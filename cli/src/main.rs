@@ -204,7 +204,8 @@ fn train(context: &Context<'_>, arguments: &Train) -> Result<(), Failure> {
         let repeated = arguments.repeat > 1;
         let options = TrainOptions { seed: Some(options.seed() + turn), ..options.clone() };
         let out = if repeated { out.join(format!("seed-{}", options.seed())) } else { out.clone() };
-        let job = train::Job { options: &options, out: &out, pool: context.pool, level: context.level, show: context.show };
+        let job =
+            train::Job { options: &options, out: &out, pool: context.pool, level: context.level, show: context.show };
         let outcome = train::train(&job)?;
         outcome.show(context.show);
         context.show.event("result", outcome.json());
