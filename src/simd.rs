@@ -20,8 +20,9 @@ mod portable;
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
-// `eabihf` without 64-bit atomics means an Armv7E-M or Armv8-M core with an FPU that fuses: the A and R profiles, some of
-// whose FPUs do not, all have the doubleword exclusives. (`target_feature = "vfp4"` cannot be asked on stable Rust.)
+// `eabihf` without 64-bit atomics means an Armv7E-M or Armv8-M core, whose FPU fuses: the A and R profiles, some of
+// whose FPUs do not, all have 64-bit exclusives. (`target_feature = "vfp4"` cannot be asked on stable Rust, nor can
+// RISC-V's "f" yet: see `.cargo/config.toml`.)
 #[cfg(any(
     all(target_arch = "arm", target_abi = "eabihf", not(target_has_atomic = "64")),
     all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
@@ -106,6 +107,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The bits of each lane.
     fn to_bits(self, a: Self::F32) -> Self::U32;
     /// Lanes from their bits.
+    #[allow(clippy::wrong_self_convention)] // the token is no source of the bits
     fn from_bits(self, a: Self::U32) -> Self::F32;
     /// All lanes `x`.
     fn splat_u32(self, x: u32) -> Self::U32;

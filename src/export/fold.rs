@@ -1,17 +1,21 @@
 //! Folding: batch norms and input standardisation disappear into the dense layers next to them.
 //!
-//! In inference a batch norm is `x a + c` per feature, with `a = γ / √(σ² + ε)` and `c = β - μ a`; dropout is nothing.
-//! A run of such layers is one scale and shift, and it goes
+//! In inference a batch norm is `(x - μ) a + β` per feature, with `a = γ / √(σ² + ε)`; dropout is nothing. A run of such
+//! layers is again of this form, and it goes
 //!
-//! - into the dense layer before it: `W' = diag(a) W`, `b' = a b + c`;
-//! - else into the dense layer after it, as behind an activation or at the input: `W' = W diag(a)`, `b' = b + W c`;
-//! - else it stays, as one scale and shift.
+//! - into the dense layer before it: `W' = diag(a) W`, `b' = (b - μ) a + β`;
+//! - else into the dense layer after it, as behind an activation or at the input: `W' = W diag(a)`,
+//!   `b' = b + W (β - μ a)`;
+//! - else it stays an operation of its own.
 //!
 //! All in `f64` from the stored `f32` values and rounded once, at the end ([`narrow`](super::narrow)); no heap: runs
 //! are composed anew for each group of sixteen features.
 //!
-//! What folding cannot undo: `W x + b'` subtracts the mean after the product, in `f32`. At the input, where the
-//! features' means may be many times their deviations, outputs lose a factor of that ratio in precision.
+//! In the last but one case `b'` is computed with the weights as they are stored, so that where every input is at its mean
+//! the output has no rounding error of a weight in it: with `f16`, raw inputs of large mean would be unusable otherwise.
+//!
+//! What folding costs: `W' x + b'` subtracts the mean after the product, in `f32`. Where features enter a dense layer with
+//! means many times their deviations, its outputs lose precision by that ratio. `DESIGN.md` has the figures.
 
 use core::fmt;
 
@@ -217,11 +221,19 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Scale and shift of sixteen features.
+/// `(x - center) * scale + shift` of sixteen features.
+///
+/// The centre is the mean of the first layer in a run, an `f32`: where a run stays an operation of its own, subtracting
+/// it costs no digits.
 #[derive(Clone, Copy)]
 pub(super) struct Affine {
+    pub(super) center: [f64; LANES],
     pub(super) scale: [f64; LANES],
     pub(super) shift: [f64; LANES],
+}
+
+impl Affine {
+    const IDENTITY: Self = Self { center: [0.0; LANES], scale: [1.0; LANES], shift: [0.0; LANES] };
 }
 
 /// A network whose every parameter has been found finite.
@@ -297,7 +309,7 @@ impl<'a> Fold<'a> {
 
     /// A run as one scale and shift, for the features of group `group`. Padding lanes hold nothing of use.
     pub(super) fn affine(&self, run: &Run, group: usize) -> Affine {
-        let mut affine = Affine { scale: [1.0; LANES], shift: [0.0; LANES] };
+        let mut affine = Affine::IDENTITY;
         if run.is_identity {
             return affine;
         }
@@ -305,10 +317,11 @@ impl<'a> Fold<'a> {
         if let (true, Some(Standardisation { mean, inv_std })) = (run.standardise, self.standardisation) {
             let inputs = mean.iter().zip(inv_std).skip(first);
             for (lane, (mean, inv_std)) in inputs.take(LANES).enumerate() {
+                affine.center[lane] = f64::from(*mean);
                 affine.scale[lane] = f64::from(*inv_std);
-                affine.shift[lane] = -f64::from(*mean) * f64::from(*inv_std);
             }
         }
+        let mut is_first = !run.standardise;
         for index in run.first..run.end {
             let node = self.network.node(index);
             let Layer::BatchNorm(bn) = node.layer else { continue };
@@ -318,24 +331,31 @@ impl<'a> Fold<'a> {
                 let at = first + lane;
                 let factor = f64::from(gamma[at]) / libm::sqrt(f64::from(state.var[at]) + f64::from(bn.eps));
                 affine.scale[lane] *= factor;
-                affine.shift[lane] = (affine.shift[lane] - f64::from(state.mean[at])) * factor + f64::from(beta[at]);
+                if is_first {
+                    affine.center[lane] = f64::from(state.mean[at]);
+                } else {
+                    affine.shift[lane] = (affine.shift[lane] - f64::from(state.mean[at])) * factor;
+                }
+                affine.shift[lane] += f64::from(beta[at]);
             }
+            is_first = false;
         }
         affine
     }
 
-    /// Folds one panel of a dense layer: calls `emit(input, weights of its lanes)` for each input, and returns the
-    /// bias. Lanes of no output are zero.
+    /// Folds one panel of a dense layer: calls `store(input, weights of its lanes)` for each input, which returns the
+    /// weights as rounded, and returns the bias. Lanes of no output are zero.
     pub(super) fn panel(
         &self,
         (node, before, after): (&Node, &Run, &Run),
         panel: usize,
-        mut emit: impl FnMut(usize, &[f64; LANES]) -> Result<(), FoldError>,
+        mut store: impl FnMut(usize, &[f64; LANES]) -> Result<[f64; LANES], FoldError>,
     ) -> Result<[f64; LANES], FoldError> {
         let width = panels::panel_width(node.outputs, panel);
         let outputs = width.min(node.outputs - panel * LANES);
         let stored = &node.weights.of(self.params)[panel * LANES * node.inputs..][..width * node.inputs];
-        let mut bias = [0.0; LANES];
+        // The output where every input is at its centre, and the part of it that the stored weights give by themselves.
+        let (mut bias, mut from_weights) = ([0.0; LANES], [0.0; LANES]);
         if node.bias.len > 0 {
             for (bias, stored) in bias.iter_mut().zip(&node.bias.of(self.params)[panel * LANES..]).take(outputs) {
                 *bias = f64::from(*stored);
@@ -347,7 +367,8 @@ impl<'a> Fold<'a> {
             if input > 0 && input.is_multiple_of(LANES) {
                 before_affine = self.affine(before, input / LANES);
             }
-            let (scale, shift) = (before_affine.scale[input % LANES], before_affine.shift[input % LANES]);
+            let at = input % LANES;
+            let (center, scale, shift) = (before_affine.center[at], before_affine.scale[at], before_affine.shift[at]);
             let mut weights = [0.0; LANES];
             for (lane, stored) in stored.iter().take(outputs).enumerate() {
                 let weight = f64::from(*stored);
@@ -356,11 +377,21 @@ impl<'a> Fold<'a> {
                     bias[lane] += weight * shift;
                 }
             }
-            emit(input, &weights)?;
+            let stored = store(input, &weights)?;
+            if !before.is_identity {
+                for (sum, stored) in from_weights.iter_mut().zip(stored) {
+                    *sum += stored * center;
+                }
+            }
         }
         if !after.is_identity {
             for (lane, bias) in bias.iter_mut().take(outputs).enumerate() {
-                *bias = *bias * after_affine.scale[lane] + after_affine.shift[lane];
+                *bias = (*bias - after_affine.center[lane]) * after_affine.scale[lane] + after_affine.shift[lane];
+            }
+        }
+        if !before.is_identity {
+            for (bias, sum) in bias.iter_mut().zip(from_weights) {
+                *bias -= sum;
             }
         }
         Ok(bias)

@@ -237,12 +237,15 @@ const fn check_sections(bytes: &[u8], op: usize, record: &Record, sections: &mut
             }
         }
         Kind::ScaleShift => {
-            let scale = check!(take(bytes, op, "scale", record.weights, vector, sections));
-            check!(finite(scale, op, "scale", false));
-            ensure!(is_zero(scale, 4 * record.outputs as u64, vector), ImageError::Padding);
-            let shift = check!(take(bytes, op, "shift", record.bias, vector, sections));
-            check!(finite(shift, op, "shift", false));
-            ensure!(is_zero(shift, 4 * record.outputs as u64, vector), ImageError::Padding);
+            let parts = check!(take(bytes, op, "scale and shift", record.weights, 3 * vector, sections));
+            check!(finite(parts, op, "scale and shift", false));
+            let mut part = 0;
+            while part < 3 {
+                let padding = part * vector + 4 * record.outputs as u64;
+                part += 1;
+                ensure!(is_zero(parts, padding, part * vector), ImageError::Padding);
+            }
+            ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
         }
         Kind::Activation | Kind::Softmax | Kind::LogSoftmax => {
             ensure!(record.weights == 0, ImageError::Record { op, field: "offset of weights" });

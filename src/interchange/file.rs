@@ -156,6 +156,12 @@ impl<'a> File<'a> {
         }
     }
 
+    /// The last dimension of a tensor.
+    pub(super) fn width(&self, name: &str) -> Result<usize, InterchangeError> {
+        let view = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
+        view.shape().last().copied().ok_or_else(|| self.missing(name))
+    }
+
     fn missing(&self, name: &str) -> InterchangeError {
         InterchangeError::Missing { name: name.to_string(), found: self.names().cloned().collect() }
     }

@@ -168,3 +168,16 @@ fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
     }
     Ok(())
 }
+
+/// Number of inputs of the network in a file that does not say it: the width of the first dense layer's weights, or
+/// of the batch norms before it.
+///
+/// # Errors
+/// [`InterchangeError::Missing`] if the first layer with parameters is not in the file.
+pub fn input_width(bytes: &[u8], layers: &[Layer]) -> Result<usize, InterchangeError> {
+    let file = File::read(bytes)?;
+    let first = layers.iter().position(|layer| matches!(layer, Layer::Dense { .. } | Layer::BatchNorm(_)));
+    let Some(first) = first else { return Err(InterchangeError::NoNetwork) };
+    let part = if matches!(layers[first], Layer::Dense { .. }) { "weight" } else { "running_mean" };
+    file.width(&format!("{first}.{part}"))
+}

@@ -9,6 +9,11 @@
 //! be as reset and start-up code (`cortex-m-rt`, `riscv-rt`) leave it: switched on, rounding to nearest, subnormals
 //! kept, IEEE half precision.
 //!
+//! On a core with Helium, the vector unit of Cortex-M55 and M85, the compiler may turn the plain loops into
+//! instructions that flush subnormals whatever the FPU's mode, and then the bits differ. The target as it is does not
+//! use Helium; a build with `-C target-cpu=cortex-m55` needs `-C target-feature=-mve.fp` beside it (integers stay
+//! vectorised). Stable Rust lets us neither see the feature nor switch it off from here.
+//!
 //! Must not depend on anything but `core`.
 
 use core::array::from_fn;
@@ -347,8 +352,8 @@ mod machine {
     #[inline(always)]
     pub(super) fn dot_panel(x: &[f32], w: &[Group], mut acc: Group) -> Group {
         let n = x.len().min(w.len());
-        // SAFETY: `x` has at least `n` values and `w` at least `n` groups of sixteen; `acc` is a local array of sixteen.
-        // References to `f32` are aligned to four bytes.
+        // SAFETY: `x` has at least `n` values and `w` at least `n` groups of sixteen; `acc` is a local array of
+        // sixteen. References to `f32` are aligned to four bytes.
         unsafe { dot_lanes(acc.as_mut_ptr(), x.as_ptr(), w.as_ptr().cast(), n) };
         acc
     }

@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
+sys.dont_write_bytecode = True  # no __pycache__ beside the golden files
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from check_checkpoint import build  # noqa: E402
 
