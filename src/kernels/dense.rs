@@ -12,8 +12,6 @@
 //! The inner dimension runs in blocks of 256: a chain from +0.0 in each block, block sums added in order, then the
 //! bias. So a row's result does not depend on the tile it was in, and the tile is free to fit the register file.
 
-#![allow(clippy::int_plus_one)] // tile sizes, one of them 1, are arguments of macros
-
 use super::{BLOCK, panels};
 use crate::Level;
 use crate::error::{Error, check_len};
