@@ -1,14 +1,14 @@
 //! What is done to bytes from outside: shared by the fuzz targets and by the tests that replay their seeds.
 
 /// Image bytes: view them and, if they are an image, use everything in it.
-pub mod image {
+pub(crate) mod image {
     use evenkeel::Level;
     use evenkeel::image::{AlignedBytes, FORMAT_VERSION, Image, ImageError, MAGIC, NUMERIC_CONTRACT, Op, checksum};
     use evenkeel::infer::Net;
     use evenkeel::split::Serial;
 
     /// Reads every part of the image and runs it on three rows, one at a time.
-    pub fn view(bytes: &[u8]) -> Result<(), ImageError> {
+    pub(crate) fn view(bytes: &[u8]) -> Result<(), ImageError> {
         let bytes = AlignedBytes::from(bytes);
         let image = Image::new(&bytes)?;
         assert_eq!(image.class_names().len(), image.class_names().filter(|name| name.len() <= bytes.len()).count());
@@ -38,7 +38,7 @@ pub mod image {
     }
 
     /// Mends what would end the examination early: magic, versions, length and checksum.
-    pub fn mend(bytes: &mut [u8]) {
+    pub(crate) fn mend(bytes: &mut [u8]) {
         if bytes.len() < 64 {
             return;
         }

@@ -199,7 +199,7 @@ fn all_damage_is_refused() {
     assert!(copy == small && Image::new(&copy).is_ok());
     let changes = 255 * small.len();
 
-    let large = image_of(40, &[Layer::dense(200), Layer::dense(10)], &Options::default());
+    let large = image_of(40, &[Layer::dense(100), Layer::dense(10)], &Options::default());
     let mut copy = large.clone();
     let mut random = Random(2);
     for at in 0..copy.len() {

@@ -2,7 +2,8 @@
 //!
 //! The layout is `image`'s; see there. An image that was not finished has no magic and no checksum.
 
-use super::fold::{Fold, FoldError, Run, Standardisation, Step, Steps, check_len};
+use super::error::{FoldError, check_len};
+use super::fold::{Fold, Run, Standardisation, Step, Steps};
 use super::narrow::{Narrowing, Precision};
 use crate::image::{
     FORMAT_VERSION, HEADER, MAGIC, NUMERIC_CONTRACT, RECORD, STANDARDISED, Sections, at, checksum, vector_bytes,

@@ -275,22 +275,19 @@ const fn take<'a>(
     }
 }
 
-/// Checks that every value has less than the largest exponent.
+/// Checks that no value has the largest exponent, by its upper bytes: plain indices are what the compiler's own
+/// interpreter runs fastest.
 const fn finite(section: &[u8], op: usize, part: &'static str, f16: bool) -> Result<(), ImageError> {
-    let mut rest = section;
-    let mut index = 0;
-    if f16 {
-        while let Some((value, tail)) = rest.split_first_chunk() {
-            let infinite = u16::from_le_bytes(*value) & 0x7c00 == 0x7c00;
-            ensure!(!infinite, ImageError::NonFinite { op, part, index });
-            (rest, index) = (tail, index + 1);
-        }
-    } else {
-        while let Some((value, tail)) = rest.split_first_chunk() {
-            let infinite = u32::from_le_bytes(*value) & 0x7f80_0000 == 0x7f80_0000;
-            ensure!(!infinite, ImageError::NonFinite { op, part, index });
-            (rest, index) = (tail, index + 1);
-        }
+    let size = if f16 { 2 } else { 4 };
+    let mut last = size - 1;
+    while last < section.len() {
+        let infinite = if f16 {
+            section[last] & 0x7c == 0x7c
+        } else {
+            section[last] & 0x7f == 0x7f && section[last - 1] & 0x80 != 0
+        };
+        ensure!(!infinite, ImageError::NonFinite { op, part, index: last / size });
+        last += size;
     }
     Ok(())
 }
