@@ -78,7 +78,8 @@ pub fn eval(context: &Context<'_>, source: &Source<'_>) -> Result<(), Failure> {
         None => return Err(Failure::new(Kind::Usage, format_args!("{name} has no labels: name them with --labels"))),
     };
     let shown = accuracy.map_or(String::new(), |accuracy| format!("accuracy {}", percent(accuracy)));
-    let loss_shown = loss.map_or(String::new(), |loss| format!("{}loss {loss:.5}", if shown.is_empty() { "" } else { ", " }));
+    let loss_shown =
+        loss.map_or(String::new(), |loss| format!("{}loss {loss:.5}", if shown.is_empty() { "" } else { ", " }));
     context.show.line(format_args!("{shown}{loss_shown}  ({} rows of {name})", table.rows));
     context.show.event(
         "eval",

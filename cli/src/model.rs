@@ -131,13 +131,7 @@ pub fn fold(
 ///
 /// # Errors
 /// If the rows do not fit the image.
-pub fn run(
-    image: &[u8],
-    level: Level,
-    split: &impl Split,
-    inputs: &[f32],
-    batch: usize,
-) -> Result<Vec<f32>, Failure> {
+pub fn run(image: &[u8], level: Level, split: &impl Split, inputs: &[f32], batch: usize) -> Result<Vec<f32>, Failure> {
     let image = Image::new(image).map_err(|error| Failure::new(Kind::Model, error))?;
     let net = Net::new(image);
     let rows = inputs.len() / net.inputs();

@@ -117,7 +117,10 @@ impl Outcome {
         }
         show_fold(show, &self.fold, self.weights);
         if let Some((equal, all)) = self.same_class {
-            show.line(format_args!("  same class from image and unfolded network on {equal} of {all} rows of {}", self.probe));
+            show.line(format_args!(
+                "  same class from image and unfolded network on {equal} of {all} rows of {}",
+                self.probe
+            ));
         }
         let file = |name: &str| self.out.join(name).display().to_string();
         show.line(format_args!("image   {}", file("model.keel")));

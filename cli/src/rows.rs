@@ -47,7 +47,8 @@ const TEST: u32 = 1;
 /// For files that cannot be read and shares that leave nothing to train on.
 pub fn read(options: &TrainOptions, classes: Option<Vec<String>>) -> Result<Sets, Failure> {
     let base = data_options(options, classes)?;
-    let main = Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
+    let main =
+        Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
     let table = main.read(&base)?;
     let name = options.data.as_deref().map_or(digits::NAME.into(), |path| path.display().to_string());
     let (features, has_names) = (table.feature_names.clone(), !numbered(&table.feature_names));
@@ -113,7 +114,8 @@ pub fn read_for_model(
     if !with_target {
         base.target = TargetColumn::None;
     }
-    let part = Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
+    let part =
+        Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
     let name = options.data.as_deref().map_or(digits::NAME.into(), |path| path.display().to_string());
     Ok((part.read(&base)?, name))
 }
@@ -173,7 +175,8 @@ fn dataset(table: Table, options: &TrainOptions) -> Result<(Dataset, Loss, usize
                 (Labels::Values(labels.iter().map(|label| *label as f32).collect()), Loss::BinaryCrossEntropy, 1)
             }
             Loss::BinaryCrossEntropy => {
-                let message = format!("--loss bce wants two classes or values from 0 to 1, the data has {} classes", names.len());
+                let message =
+                    format!("--loss bce wants two classes or values from 0 to 1, the data has {} classes", names.len());
                 return Err(Failure::new(Kind::Usage, message));
             }
             loss => (Labels::Classes(labels), loss, names.len()),
@@ -197,7 +200,8 @@ fn hold_out(rows: &mut Rows, share: f64, seed: u64, which: u32, option: &str) ->
     if held.is_empty() {
         return Ok(None);
     }
-    let held = Rows { set: rows.set.subset(&held), name: format!("{} of {}", option.trim_start_matches('-'), rows.name) };
+    let held =
+        Rows { set: rows.set.subset(&held), name: format!("{} of {}", option.trim_start_matches('-'), rows.name) };
     rows.set = rows.set.subset(&kept);
     Ok(Some(held))
 }

@@ -14,6 +14,7 @@ use evenkeel::{Level, Mlp, text};
 use serde_json::json;
 
 use crate::atomic::write_atomically;
+use crate::curves::Curves;
 use crate::error::{Failure, Kind};
 use crate::history::{self, Epoch};
 use crate::model::{self, Note};
@@ -123,7 +124,8 @@ fn read_from(path: &Path, options: &TrainOptions) -> Result<From, Failure> {
     let bytes = model::bytes(path)?;
     match resume::read(&bytes) {
         Ok(resume::Saved::Run(run)) => {
-            let same = options.net.as_deref().is_none_or(|net| text::parse(net).is_ok_and(|net| net == run.model.layers()));
+            let same =
+                options.net.as_deref().is_none_or(|net| text::parse(net).is_ok_and(|net| net == run.model.layers()));
             if !same {
                 let message = "the checkpoint's network is not that of --net: leave --net out to go on with it";
                 return Err(Failure::at(Kind::Usage, path, message));
@@ -241,7 +243,11 @@ fn epochs_until_done(job: &Job<'_>, sets: &Sets, run: &mut Run, epochs: &mut Vec
                 _ => {}
             }
             // A run continues with the same bits, so it is stopped for a moment to be saved.
-            if save_due || INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if save_due || INTERRUPTED.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
         let finish = match job.pool.enter(|| run.fit(train, validation, job.pool, &mut observe)) {
             Ok(finish) => finish,
@@ -297,7 +303,8 @@ fn finish_run(job: &Job<'_>, sets: &Sets, run: &Run, epochs: &[Epoch], finish: F
     write_atomically(job.out.join("model.keel"), &image)?;
     let best = run.history.best_epoch.map(|epoch| epoch + 1);
     let title = text::print(run.model.layers());
-    let curves = crate::curves::svg(epochs, best, "accuracy", &title);
+    let curves = Curves { title: &title, metric_name: "accuracy", epochs, best_epoch: best };
+    let curves = crate::curves::svg(&curves);
     write_atomically(job.out.join("curves.svg"), curves.as_bytes())?;
     let outcome = Outcome {
         train: Figures::of(train, loss),
