@@ -30,7 +30,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Threads; 0 takes one for each core
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    #[arg(long, global = true, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
     threads: usize,
     /// One JSON object a line on standard output, the last with every figure
     #[arg(long, global = true)]
@@ -84,7 +84,7 @@ enum Command {
         #[command(flatten)]
         data: DataArgs,
         /// Number of inputs of a checkpoint that another program wrote [default: from its first tensor]
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         inputs: Option<usize>,
         /// How weights are stored
         #[arg(long, value_enum, default_value = "f32")]
@@ -111,7 +111,7 @@ struct Train {
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Train several times, with seeds one after the other, and show mean and spread
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000), allow_negative_numbers = true)]
     repeat: u64,
 }
 
@@ -144,7 +144,7 @@ struct DataArgs {
 #[derive(Args)]
 struct BatchArg {
     /// Rows at a time: no result depends on it
-    #[arg(long, value_name = "N", default_value = "256")]
+    #[arg(long, value_name = "N", default_value = "256", allow_negative_numbers = true)]
     batch: std::num::NonZeroUsize,
 }
 

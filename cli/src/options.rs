@@ -114,20 +114,20 @@ pub struct TrainOptions {
     #[serde(serialize_with = "resolve::shortest")]
     pub clip_value: Option<f32>,
     /// Most epochs [default: 200]
-    #[arg(long, value_name = "N", help_heading = "Training", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub epochs: Option<u32>,
     /// Rows of a batch [default: 64]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     pub batch: Option<usize>,
     /// New order of the rows each epoch [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub shuffle: Option<bool>,
     /// Seed of splits, weights, order and dropout [default: 1]
-    #[arg(long, value_name = "N", help_heading = "Training", value_parser = clap::value_parser!(u64).range(..1 << 63))]
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = clap::value_parser!(u64).range(..1 << 63), allow_negative_numbers = true)]
     pub seed: Option<u64>,
 
     /// Epochs without improvement before stopping; 0 never stops early [default: 20]
-    #[arg(long, value_name = "N", help_heading = "Early stopping")]
+    #[arg(long, value_name = "N", help_heading = "Early stopping", allow_negative_numbers = true)]
     pub patience: Option<u32>,
     /// By how much the figure must improve to count [default: 0]
     #[arg(long, value_name = "DELTA", help_heading = "Early stopping", allow_negative_numbers = true)]
@@ -139,7 +139,7 @@ pub struct TrainOptions {
     #[arg(long, value_name = "VALUE", help_heading = "Early stopping", allow_negative_numbers = true)]
     pub baseline: Option<f64>,
     /// Epochs that are not looked at [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Early stopping")]
+    #[arg(long, value_name = "N", help_heading = "Early stopping", allow_negative_numbers = true)]
     pub start_from_epoch: Option<u32>,
     /// End with the weights of the best epoch [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Early stopping")]

@@ -257,7 +257,7 @@ impl Part<'_> {
             let message = "name the training rows with --where too: they must not overlap the rows held out";
             return Err(Failure::new(Kind::Usage, message));
         };
-        let mut both = self.filtered(options.clone())?;
+        let mut both = self.filtered(data::Options { classes: None, ..options.clone() })?;
         both.filters.push(filter(rows)?);
         match self.read_filtered(&both) {
             Err(data::Error::AllFiltered { .. }) => Ok(()),

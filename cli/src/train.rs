@@ -32,8 +32,8 @@ use start::{Started, start};
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Least time between two checkpoints, unless `--checkpoint-seconds` says otherwise.
-const CHECKPOINT_SECONDS: f64 = 2.0;
-/// Saving takes at most one part in so many of the time.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(2);
+/// Then, saving to a slow disk takes at most about one part in so many of the time.
 const CHECKPOINT_SHARE: u32 = 20;
 
 /// The metric's name in files and curves.
@@ -193,8 +193,8 @@ fn epochs_until_done(saver: &Saver<'_>, sets: &Sets, run: &mut Run, epochs: &mut
         .rows_per_epoch(train.rows() as u64)
         .metric_name(METRIC)
         .resumed_after(run.progress.epoch);
-    let asked = job.options.checkpoint_seconds.unwrap_or(CHECKPOINT_SECONDS);
-    let mut pause = Duration::from_secs_f64(asked);
+    let asked = job.options.checkpoint_seconds.map(Duration::from_secs_f64);
+    let mut pause = asked.unwrap_or(CHECKPOINT_PAUSE);
     // At once, too: from then on there is something to go on from, whatever happens.
     let mut saved = None;
     let mut epoch_began = Instant::now();
@@ -205,7 +205,7 @@ fn epochs_until_done(saver: &Saver<'_>, sets: &Sets, run: &mut Run, epochs: &mut
                 progress.finish("");
                 return Err(Broken::Save(failure));
             }
-            pause = pause.max(began.elapsed() * CHECKPOINT_SHARE);
+            pause = asked.unwrap_or_else(|| CHECKPOINT_PAUSE.max(began.elapsed() * CHECKPOINT_SHARE));
             saved = Some(Instant::now());
         }
         let due = saved;

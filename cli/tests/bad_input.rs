@@ -28,7 +28,7 @@ fn data_files() {
     write(dir, "header.csv", "a,b,c,d,kind\n");
     write(dir, "ragged.csv", good.replacen("cedar\n", "cedar,1\n", 1));
     write(dir, "text.csv", good.replacen("\n3", "\nthree", 1));
-    write(dir, "nan.csv", good.replacen("\n3", "\nnan,3", 1).replacen("nan,", "nan,#", 1).replace(",#3", ","));
+    write(dir, "nan.csv", format!("{good}nan,1,1,1,ash\n"));
     write(dir, "huge.csv", format!("{good}1e999,1,1,1,ash\n"));
     write(dir, "cut.csv.gz", &packed[..packed.len() - 9]);
     let mut flipped = packed.clone();
@@ -41,7 +41,8 @@ fn data_files() {
         ("empty.csv", "empty"),
         ("header.csv", "no row"),
         ("ragged.csv", "line 4"),
-        ("text.csv", "line 2, column \"a\""),
+        ("text.csv", "column \"a\": expected a number"),
+        ("nan.csv", "line 14"),
         ("huge.csv", "line 14"),
         ("cut.csv.gz", "cut.csv.gz"),
         ("flipped.csv.gz", "flipped.csv.gz"),
@@ -145,7 +146,7 @@ fn options() {
     train(&["--labels", "x.csv", "--data", "clouds.csv", "--data", "y"], "--data");
     train(&["--validation-labels", "x.csv"], "needs --validation");
     train(&["--validation-where", "a=1..2"], "--where");
-    train(&["--where", "a=0..20", "--test-where", "a=10..40"], "share");
+    train(&["--where", "a=0..31", "--test-where", "a=29..40"], "share");
     train(&["--threads", "1000000"], "at most 1024");
     train(&["--threads", "many"], "many");
     train(&["--checkpoint-seconds", "-1"], "--checkpoint-seconds");
@@ -244,7 +245,7 @@ fn models() {
     refused(dir, &[&from[..], &["--net", "dense(5) dense(3)"]].concat(), 2, "not that of --net");
     refused(dir, &[&from[..], &["--init", "zeros"]].concat(), 2, "--init");
     refused(dir, &[&from[..], &["--standardize", "false"]].concat(), 2, "--standardize");
-    refused(dir, &["train", "--from", "run/model.safetensors", "--out", "new"], 2, "takes 4 inputs");
+    refused(dir, &["train", "--from", "run/model.safetensors", "--out", "new"], 3, "unknown class");
     refused(dir, &["train", "--data", "clouds.csv", "--from", "run/model.safetensors"], 2, "overwrite");
     for (extra, needle) in [
         (&["--net", "dense(3)"][..], "not that of --net"),
@@ -278,7 +279,7 @@ fn places_that_cannot_be_written() {
     for out in ["file", "file/run", "/proc/run", "/dev/null"] {
         refused(dir, &["train", "--data", "clouds.csv", "--epochs", "1", "--out", out], 7, out);
     }
-    refused(dir, &["train", "--data", "clouds.csv", "--out", ""], 2, "--out is empty");
+    refused(dir, &["train", "--data", "clouds.csv", "--out", ""], 2, "--out");
     for out in ["file/out.csv", "none/out.npy", "folder.csv", "/dev/null", "/proc/out.csv"] {
         refused(dir, &["predict", "run", "--data", "clouds.csv", "--out", out], 7, out);
     }
@@ -302,8 +303,6 @@ fn divergence_is_named_and_leaves_a_checkpoint() {
     assert!(failed.err.contains("--from run/checkpoint.safetensors") && failed.err.contains("layer"), "{}", failed.err);
     let inspected = ok(dir, &["inspect", "run/checkpoint.safetensors"]);
     assert!(inspected.contains("after 0 epochs"), "{inspected}");
-    let args = ["train", "--from", "run/checkpoint.safetensors", "--lr", "1e-30", "--quiet"];
-    assert_eq!(run(dir, &args).code, 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Running the built command and looking at what it did.
 
-#![allow(dead_code)]
+// Each test file uses some of it.
+#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
