@@ -23,7 +23,8 @@ fn forward<W: Stored>(c: &mut Criterion, rows: usize, inputs: usize, outputs: us
     let matrix = Values::Plain.stored::<W>(rng, inputs * outputs);
     let weights = pack((inputs, outputs), &matrix);
     let matrix: Vec<f32> = matrix.into_iter().map(W::widen).collect();
-    let bias = vec![0.5; padded(outputs)];
+    let mut bias = vec![0.0; padded(outputs)];
+    bias[..outputs].fill(0.5);
     let operands = dense::Dense { inputs, outputs, weights: &weights, bias: Some(&bias) };
     let mut y = vec![0.0; rows * padded(outputs)];
 

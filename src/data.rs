@@ -1,5 +1,6 @@
 //! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
@@ -106,19 +107,20 @@ impl Dataset {
     #[must_use]
     pub fn hold_out(&self, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
         let rows = self.rows();
-        let groups: Vec<Vec<u32>> = match &self.labels {
-            Labels::Classes(labels) => {
-                let classes = labels.iter().max().map_or(0, |max| *max as usize + 1);
-                let mut groups = alloc::vec![Vec::new(); classes];
-                labels.iter().enumerate().for_each(|(row, label)| groups[*label as usize].push(row as u32));
-                groups
-            }
-            Labels::Values(_) => alloc::vec![(0..rows as u32).collect()],
-        };
+        // A map: a label may be any number before it is checked against a network.
+        let mut groups = BTreeMap::<u32, Vec<u32>>::new();
+        for row in 0..rows {
+            let class = match &self.labels {
+                Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
+                Labels::Values(_) => 0,
+            };
+            groups.entry(class).or_default().push(row as u32);
+        }
+        let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = groups.into_iter().unzip();
         let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
         let mut held = alloc::vec![false; rows];
-        for (class, (mut group, count)) in groups.into_iter().zip(wanted).enumerate() {
-            shuffle(Stream::new(seed, Purpose::Split, purpose, class as u32), &mut group);
+        for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
+            shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
             group[..count].iter().for_each(|row| held[*row as usize] = true);
         }
         (0..rows as u32).partition(|row| !held[*row as usize])

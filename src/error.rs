@@ -82,7 +82,7 @@ pub enum Error {
     },
     /// A NaN or an infinity appeared.
     NonFinite {
-        /// In what: `input`, `output`, `loss`, `gradient`, `weight`.
+        /// In what: `input`, `output`, `loss`, `gradient`, `statistics` (of a batch norm's batch), `weight`.
         what: &'static str,
         /// Index of the layer where it began.
         layer: usize,

@@ -5,6 +5,7 @@
 //! On a device, [`write_image`] folds what was just fine-tuned into a buffer of [`image_len`] bytes; with a heap,
 //! [`export`] returns the bytes and a report.
 
+mod error;
 pub mod fold;
 pub mod narrow;
 #[cfg(feature = "alloc")]
@@ -14,7 +15,8 @@ pub mod pack;
 #[cfg(feature = "alloc")]
 pub use owned::{Report, export};
 
-pub use fold::{FoldError, Standardisation};
+pub use error::FoldError;
+pub use fold::Standardisation;
 pub use narrow::{Narrowing, Precision};
 pub use pack::{DenseReport, Options, Precisions, image_len, write_image};
 

@@ -236,7 +236,8 @@ pub enum Finish {
 pub enum FitError {
     /// Something does not fit together; found before the first step.
     Setup(Error),
-    /// The loss or a gradient became NaN or infinite. Parameters are those before this batch.
+    /// The loss, a gradient or a statistic became NaN or infinite: parameters are those before this batch. Or a
+    /// weight did (`what` says so), in the last update of an epoch: then they are as they came out.
     NonFinite {
         /// In what it was found first.
         what: &'static str,
@@ -268,8 +269,7 @@ impl fmt::Display for FitError {
             FitError::Setup(error) => error.fmt(f),
             FitError::NonFinite { what, layer, name, epoch, batch } => write!(
                 f,
-                "training diverged: NaN or infinity in the {what} of layer {layer} ({name}), epoch {}, batch {}; the \
-                 weights are those before this batch. Try a smaller learning rate, gradient clipping, or \
+                "training diverged: NaN or infinity in the {what} of layer {layer} ({name}), epoch {}, batch {}. Try a smaller learning rate, gradient clipping, or \
                  standardised inputs",
                 epoch + 1,
                 batch + 1
@@ -424,9 +424,16 @@ impl Run {
                     rows: progress.score.rows,
                     loss: progress.score.mean_loss(),
                 };
-                if observer(event).is_break() && progress.batch < batches.count() {
+                // After the last batch too: the next call then begins with the validation.
+                if observer(event).is_break() {
                     return Ok(Finish::Interrupted);
                 }
+            }
+            // An update can overflow though its loss and gradients were sound, and after the last batch no later step would
+            // notice: the epoch must not count as the best.
+            if let Some(layer) = session.non_finite_layer() {
+                let batch = progress.batch.saturating_sub(1);
+                return Err(located(Error::NonFinite { what: "weight", layer }, &layers, progress.epoch, batch));
             }
             let validated = match validation {
                 Some(data) => Some(evaluate(&mut session, &mut gather, &data, trainer.rules.loss, capacity)?),
@@ -481,6 +488,16 @@ fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     if !(trainer.warmup_epochs >= 0.0 && trainer.warmup_epochs.is_finite()) {
         return fails("the warm-up must be 0 or a positive number of epochs");
     }
+    let schedule = match trainer.schedule {
+        Schedule::Constant => true,
+        Schedule::Step { every, factor } => every > 0 && factor > 0.0 && factor.is_finite(),
+        Schedule::Cosine { floor } => (0.0..=1.0).contains(&floor),
+    };
+    if !schedule {
+        return fails(
+            "the schedule is outside its range: steps of at least one epoch, a positive factor, a floor in [0, 1]",
+        );
+    }
     let clip = match trainer.rules.clip {
         crate::train::Clip::None => true,
         crate::train::Clip::Norm(limit) | crate::train::Clip::Value(limit) => limit > 0.0,
@@ -491,6 +508,9 @@ fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
 fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
     let network = model.network();
     crate::error::check_len("features", network.inputs(), data.features)?;
+    if data.rows() == 0 {
+        return Err(Error::BatchRows { rows: 0, planned: 1 });
+    }
     data.targets.check(loss, data.rows(), network.outputs())
 }
 

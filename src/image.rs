@@ -31,15 +31,14 @@
 //! | 3 | reserved | 0 |
 //! | 4..8 | slope, `f32` | leaky relu only, else 0 |
 //! | 8..12, 12..16 | inputs and outputs, `u32` each | equal, but for dense |
-//! | 16..24 | offset of weights or scale, `u64` | 0: none |
-//! | 24..32 | offset of bias or shift, `u64` | 0: none |
+//! | 16..24 | offset of weights, or of centre, scale and shift, `u64` | 0: none |
+//! | 24..32 | offset of bias, `u64` | 0: none |
 //!
 //! Metadata: the number of class names (`u32`: none, or as many as outputs), then each name and at last a free text,
 //! as `u32` length and UTF-8.
 //!
 //! Payload: the sections of the operations in their order, each at the next multiple of 64: weights as
-//! [`panels`] has them, bias, scale and shift as `f32` padded with zeros to
-//! sixteen. Gaps are zero. So the same network has one image only, and no two sections can overlap.
+//! [`panels`] has them, a bias as `f32` padded with zeros to sixteen, centre, scale and shift likewise in one section. Gaps are zero. So the same network has one image only, and no two sections can overlap.
 //!
 //! Checking is `const`: an image compiled into firmware can be checked by the compiler.
 
@@ -132,7 +131,7 @@ pub(crate) const fn weight_bytes(inputs: usize, outputs: usize, f16: bool) -> u6
     inputs as u64 * panels::lanes(outputs) as u64 * if f16 { 2 } else { 4 }
 }
 
-/// Bytes of a bias, scale or shift.
+/// Bytes of a bias, centre, scale or shift.
 pub(crate) const fn vector_bytes(features: usize) -> u64 {
     4 * padded(features) as u64
 }
@@ -164,8 +163,8 @@ impl<'a> Image<'a> {
 
     /// As [`Image::new`], for bytes whose type says that they are aligned: usable in a `const`.
     ///
-    /// Checking costs the compiler about a second per megabyte; above some 100 KB it wants
-    /// `#[allow(long_running_const_eval)]` on the item.
+    /// Checking costs the compiler some six seconds per megabyte; above 250 KB it wants
+    /// `#[allow(long_running_const_eval)]` on the item. At run time it is three milliseconds per megabyte.
     ///
     /// # Errors
     /// [`ImageError`] says what is wrong.
@@ -224,7 +223,9 @@ impl<'a> Image<'a> {
                 Op::Dense { inputs, outputs, weights, bias, activation }
             }
             (Kind::ScaleShift, _) => {
-                Op::ScaleShift { features: outputs, scale: vector(record.weights), shift: vector(record.bias) }
+                let [center, scale, shift] =
+                    [0, 1, 2].map(|part| vector(record.weights.saturating_add(part * vector_bytes(outputs))));
+                Op::ScaleShift { features: outputs, center, scale, shift }
             }
             (Kind::Softmax, _) => Op::Softmax { features: outputs },
             (Kind::Activation, Some(activation)) => Op::Activation { features: outputs, activation },
@@ -277,10 +278,13 @@ pub enum Op<'a> {
         /// Applied to the outputs.
         activation: Option<Activation>,
     },
-    /// `x * scale + shift`: a batch norm without a dense layer next to it.
+    /// `(x - center) * scale + shift`: a batch norm without a dense layer next to it. Subtracting first keeps the digits
+    /// of features whose mean is far from 0.
     ScaleShift {
         /// Features.
         features: usize,
+        /// Padded to sixteen.
+        center: &'a [f32],
         /// Padded to sixteen.
         scale: &'a [f32],
         /// Padded to sixteen.

@@ -136,12 +136,15 @@ impl<'a> Net<'a> {
 /// An operation on `rows` padded rows.
 fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [f32]) -> Result<(), Error> {
     match op {
-        Op::ScaleShift { features, scale, shift } => {
+        Op::ScaleShift { features, center, scale, shift } => {
             let width = padded(features);
+            check_len("center", width, center.len())?;
             check_len("scale", width, scale.len())?;
             check_len("shift", width, shift.len())?;
             let per_task = dense::rows_per_task(rows, split.workers());
-            split.run([&mut x[..rows * width]], [per_task * width], &|_, [x]| scale_shift(level, scale, shift, x));
+            split.run([&mut x[..rows * width]], [per_task * width], &|_, [x]| {
+                scale_shift(level, center, scale, shift, x)
+            });
             Ok(())
         }
         Op::Activation { features, activation } => {
@@ -163,15 +166,17 @@ fn copy_rows(x: &[f32], from: usize, cols: usize, y: &mut [f32], to: usize) {
     }
 }
 
-kernel! { fn scale_shift(scale: &[f32], shift: &[f32], x: &mut [f32]) = scale_shift_body; }
+kernel! { fn scale_shift(center: &[f32], scale: &[f32], shift: &[f32], x: &mut [f32]) = scale_shift_body; }
 
-/// `x * scale + shift`, one multiply-add per value.
+/// `(x - center) * scale + shift`
 #[inline(always)]
-fn scale_shift_body<S: Simd>(s: S, scale: &[f32], shift: &[f32], x: &mut [f32]) {
-    let (scale, shift) = (scale.as_chunks::<LANES>().0, shift.as_chunks::<LANES>().0);
+fn scale_shift_body<S: Simd>(s: S, center: &[f32], scale: &[f32], shift: &[f32], x: &mut [f32]) {
+    let [center, scale, shift] = [center, scale, shift].map(|vector| vector.as_chunks::<LANES>().0);
     for row in x.chunks_exact_mut(scale.len() * LANES) {
-        for ((x, scale), shift) in row.as_chunks_mut::<LANES>().0.iter_mut().zip(scale).zip(shift) {
-            s.store(s.mul_add(s.load(x), s.load(scale), s.load(shift)), x);
+        let vectors = center.iter().zip(scale).zip(shift);
+        for (x, ((center, scale), shift)) in row.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
+            let centered = s.sub(s.load(x), s.load(center));
+            s.store(s.mul_add(centered, s.load(scale), s.load(shift)), x);
         }
     }
 }

@@ -139,7 +139,7 @@ pub const fn unit(word: u32) -> f32 {
 
 const UNIT: f32 = 1.0 / 16_777_216.0;
 
-/// [`unit`] of sixteen words.
+/// [`unit()`] of sixteen words.
 #[inline(always)]
 pub fn unit_vector<S: Simd>(s: S, words: S::U32) -> S::F32 {
     s.mul(s.i32_to_f32(s.shr(words, 8)), s.splat(UNIT))

@@ -107,6 +107,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The bits of each lane.
     fn to_bits(self, a: Self::F32) -> Self::U32;
     /// Lanes from their bits.
+    #[allow(clippy::wrong_self_convention)] // the token is no source of the bits
     fn from_bits(self, a: Self::U32) -> Self::F32;
     /// All lanes `x`.
     fn splat_u32(self, x: u32) -> Self::U32;

@@ -123,6 +123,8 @@ impl<'m, P: Split> Session<'m, P> {
         check_len("state", plan.state, buffers.state.len())?;
         check_len("gradients", plan.params, buffers.gradients.len())?;
         check_len("work buffer", plan.work_len(), buffers.work.len())?;
+        // The backward pass never writes the padding between layers, but norm and update read it.
+        buffers.gradients.fill(0.0);
         Ok(Self { network, plan, buffers, level, split })
     }
 
@@ -149,6 +151,20 @@ impl<'m, P: Split> Session<'m, P> {
         self.buffers.gradients
     }
 
+    /// The first layer with a parameter or a running statistic that is NaN or infinite: a step checks loss, gradients
+    /// and batch statistics, but an update can still overflow.
+    #[must_use]
+    pub fn non_finite_layer(&self) -> Option<usize> {
+        let (params, state) = self.weights();
+        let sound = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let mut nodes = self.network.nodes();
+        nodes
+            .find(|node| {
+                !(sound(node.weights.of(params)) && sound(node.bias.of(params)) && sound(node.state.of(state)))
+            })
+            .map(|node| node.index)
+    }
+
     fn check(&self, batch: &Batch<'_>, loss: Loss) -> Result<(), Error> {
         if batch.rows == 0 || batch.rows > self.plan.batch {
             return Err(Error::BatchRows { rows: batch.rows, planned: self.plan.batch });
@@ -161,7 +177,7 @@ impl<'m, P: Split> Session<'m, P> {
     /// One step of training; returns the batch's loss before the update.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] if the loss or a gradient is not finite: the layer where it began is named, and neither
+    /// [`Error::NonFinite`] if the loss, a gradient or a batch norm's statistics are not finite: the layer where it began is named, and neither
     /// parameters nor running statistics have changed. [`Error::BatchOfOne`] for one row with batch norm; other
     /// variants for a batch that does not fit.
     pub fn step(&mut self, batch: Batch<'_>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
@@ -172,7 +188,7 @@ impl<'m, P: Split> Session<'m, P> {
             .ok_or_else(|| backward::first_non_finite_gradient(&self.network, self.buffers.gradients))?;
         forward::update_running(&self.network, &self.plan, batch.rows, self.buffers.state, self.buffers.work)?;
         let factors = rules.optimizer.factors(moment.step, moment.lr, scale, rules.l2);
-        self.update(factors, rules.decay_all);
+        self.update(factors, rules.decay_all)?;
         Ok(score)
     }
 
@@ -252,7 +268,7 @@ impl<'m, P: Split> Session<'m, P> {
         loss::evaluate(self.level, self.split, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
     }
 
-    fn update(&mut self, factors: optim::Factors, decay_all: bool) {
+    fn update(&mut self, factors: optim::Factors, decay_all: bool) -> Result<(), Error> {
         let (first, second) = match self.buffers.moments.len() / self.plan.params.max(1) {
             0 => (&mut [] as &mut [f32], &mut [] as &mut [f32]),
             1 => (&mut self.buffers.moments[..], &mut [] as &mut [f32]),
@@ -272,9 +288,10 @@ impl<'m, P: Split> Session<'m, P> {
                     &self.buffers.gradients[range.clone()],
                     first.get_mut(range.clone()).unwrap_or_default(),
                     second.get_mut(range).unwrap_or_default(),
-                );
+                )?;
             }
         }
+        Ok(())
     }
 }
 

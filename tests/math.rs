@@ -40,7 +40,7 @@ fn gelu_derivative(x: f64) -> f64 {
 }
 
 fn silu_derivative(x: f64) -> f64 {
-    sigmoid(x) * (1.0 + vanishing(x, sigmoid(-x)))
+    sigmoid(x) + vanishing(x, sigmoid(x) * sigmoid(-x))
 }
 
 fn log1p_exp_neg(x: f64) -> f64 {
@@ -50,15 +50,15 @@ fn log1p_exp_neg(x: f64) -> f64 {
 #[rustfmt::skip]
 const FUNCTIONS: [Function; 11] = [
     Function { name: "exp", on_slice: math::exp_f32, reference: f64::exp, domain: ALL, crossing: NOWHERE, exact: 1.0, loose: 1.0 },
-    Function { name: "log", on_slice: math::log_f32, reference: f64::ln, domain: ALL, crossing: NOWHERE, exact: 1.0, loose: 1.0 },
+    Function { name: "log", on_slice: math::log_f32, reference: f64::ln, domain: ALL, crossing: NOWHERE, exact: 1.0, loose: 1.1 },
     Function { name: "log1p_unit", on_slice: math::log1p_unit_f32, reference: f64::ln_1p, domain: (0.0, 1.0), crossing: NOWHERE, exact: 1.0, loose: 1.0 },
     Function { name: "log1p_exp_neg", on_slice: math::log1p_exp_neg_f32, reference: log1p_exp_neg, domain: ALL, crossing: NOWHERE, exact: 1.7, loose: 1.7 },
     Function { name: "softplus", on_slice: math::softplus_f32, reference: |x| x.max(0.0) + log1p_exp_neg(x), domain: ALL, crossing: NOWHERE, exact: 1.7, loose: 1.7 },
     Function { name: "sigmoid", on_slice: math::sigmoid_f32, reference: sigmoid, domain: ALL, crossing: NOWHERE, exact: 1.0, loose: 1.7 },
-    Function { name: "tanh", on_slice: math::tanh_f32, reference: f64::tanh, domain: ALL, crossing: NOWHERE, exact: 1.5, loose: 1.5 },
-    Function { name: "gelu", on_slice: math::gelu_f32, reference: |x| vanishing(x, normal_cdf(x)), domain: ALL, crossing: NOWHERE, exact: 5.6, loose: 6.5 },
-    Function { name: "gelu_derivative", on_slice: math::gelu_derivative_f32, reference: gelu_derivative, domain: ALL, crossing: (-1.0, -0.5), exact: 7.5, loose: 9.0 },
-    Function { name: "silu", on_slice: math::silu_f32, reference: |x| vanishing(x, sigmoid(x)), domain: ALL, crossing: NOWHERE, exact: 1.7, loose: 2.4 },
+    Function { name: "tanh", on_slice: math::tanh_f32, reference: f64::tanh, domain: ALL, crossing: NOWHERE, exact: 1.6, loose: 1.6 },
+    Function { name: "gelu", on_slice: math::gelu_f32, reference: |x| vanishing(x, normal_cdf(x)), domain: ALL, crossing: NOWHERE, exact: 6.1, loose: 7.7 },
+    Function { name: "gelu_derivative", on_slice: math::gelu_derivative_f32, reference: gelu_derivative, domain: ALL, crossing: (-1.0, -0.5), exact: 8.4, loose: 10.6 },
+    Function { name: "silu", on_slice: math::silu_f32, reference: |x| vanishing(x, sigmoid(x)), domain: ALL, crossing: NOWHERE, exact: 1.8, loose: 2.5 },
     Function { name: "silu_derivative", on_slice: math::silu_derivative_f32, reference: silu_derivative, domain: ALL, crossing: (-1.75, -0.75), exact: 3.6, loose: 4.8 },
 ];
 

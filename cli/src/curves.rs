@@ -57,7 +57,7 @@ pub fn svg(curves: &Curves<'_>) -> String {
     let width = PANEL_WIDTH * panels.len() as f64;
     let title = escape(curves.title, 44 * panels.len());
     let share = panels.last().is_some_and(|panel| panel.share);
-    let summary = escape(&summary(curves, best, share), 90 * panels.len());
+    let summary = escape(&summary(curves, best, share), 82 * panels.len());
     let mut out = String::with_capacity(16 << 10);
     // Writing to a string cannot fail.
     let _ = write!(
@@ -97,13 +97,15 @@ fn summary(curves: &Curves<'_>, best: Option<u32>, share: bool) -> String {
         return format!("{} epochs, training loss {}", last.epoch, axis::short(last.loss));
     };
     let mut text = format!("best epoch {} of {}", at.epoch, last.epoch);
-    let _ = write!(text, "  ·  training loss {}", axis::short(at.loss));
+    let _ = write!(text, " · loss: training {}", axis::short(at.loss));
     if let Some(val) = at.val_loss {
-        let _ = write!(text, "  ·  validation loss {}", axis::short(val));
-        let _ = write!(text, "  ·  gap {}", axis::short((val - at.loss).abs()));
+        let _ = write!(text, ", validation {}", axis::short(val));
+        if (val - at.loss).is_finite() {
+            let _ = write!(text, ", gap {}", axis::short((val - at.loss).abs()));
+        }
     }
     if let Some((kind, value)) = at.val_metric.map(|v| ("validation", v)).or(at.metric.map(|v| ("training", v))) {
-        let _ = write!(text, "  ·  {kind} {} {}", curves.metric_name, axis::shown(value, share));
+        let _ = write!(text, " · {kind} {} {}", curves.metric_name, axis::shown(value, share));
     }
     text
 }

@@ -43,12 +43,11 @@ impl Narrowing {
         narrow.is_finite().then_some(narrow)
     }
 
-    /// Rounds to the bits of an `f16` (nearest, ties to even), `None` if the result is not finite.
-    pub(super) fn narrow_f16(&mut self, value: f64) -> Option<u16> {
-        let bits = f16_from_f64(value);
-        let narrow = half::f16::from_bits(bits).to_f64_const();
-        self.note(value, narrow, half::f16::MIN_POSITIVE.to_f64_const());
-        narrow.is_finite().then_some(bits)
+    /// Rounds to `f16` (nearest, ties to even), `None` if the result is not finite.
+    pub(super) fn narrow_f16(&mut self, value: f64) -> Option<half::f16> {
+        let narrow = half::f16::from_bits(f16_from_f64(value));
+        self.note(value, narrow.to_f64_const(), half::f16::MIN_POSITIVE.to_f64_const());
+        narrow.is_finite().then_some(narrow)
     }
 
     fn note(&mut self, value: f64, narrow: f64, least_normal: f64) {

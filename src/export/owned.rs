@@ -34,7 +34,7 @@ pub fn export(
     options: &Options<'_>,
 ) -> Result<(AlignedBytes, Report), FoldError> {
     // Before the image is allocated: with the right number of parameters its size is theirs, not a hostile one.
-    super::fold::check_len("parameters", network.params_len(), params.len())?;
+    super::error::check_len("parameters", network.params_len(), params.len())?;
     let mut bytes = AlignedBytes::zeroed(image_len(network, options)?);
     let mut layers = Vec::new();
     write_image(network, params, state, options, &mut bytes, |layer| layers.push(layer))?;

@@ -2,7 +2,8 @@
 //!
 //! The layout is `image`'s; see there. An image that was not finished has no magic and no checksum.
 
-use super::fold::{Fold, FoldError, Run, Standardisation, Step, Steps, check_len};
+use super::error::{FoldError, check_len};
+use super::fold::{Fold, Run, Standardisation, Step, Steps};
 use super::narrow::{Narrowing, Precision};
 use crate::image::{
     FORMAT_VERSION, HEADER, MAGIC, NUMERIC_CONTRACT, RECORD, STANDARDISED, Sections, at, checksum, vector_bytes,
@@ -132,9 +133,7 @@ const fn layout(network: &Network<'_>, options: &Options<'_>) -> Result<Layout, 
                 dense += 1;
             }
             Step::ScaleShift { run } => {
-                let bytes = vector_bytes(network.width_before(run.first));
-                sections.place(bytes);
-                sections.place(bytes);
+                sections.place(3 * vector_bytes(network.width_before(run.first)));
             }
             Step::Layer { .. } => {}
         }
@@ -237,6 +236,7 @@ impl Writer<'_> {
             let width = panels::panel_width(outputs, panel);
             let start = weights_at as usize + size * panel * LANES * inputs;
             let bias = fold.panel((&node, &before, &after), panel, |input, weights| {
+                let mut stored = [0.0; LANES];
                 for (lane, value) in weights.iter().copied().take(width).enumerate() {
                     let at = start + size * (input * width + lane);
                     let overflow = || FoldError::Overflow {
@@ -247,12 +247,16 @@ impl Writer<'_> {
                         precision,
                     };
                     if f16 {
-                        self.put(at, narrowing.narrow_f16(value).ok_or_else(overflow)?.to_le_bytes());
+                        let narrow = narrowing.narrow_f16(value).ok_or_else(overflow)?;
+                        self.put(at, narrow.to_bits().to_le_bytes());
+                        stored[lane] = narrow.to_f64_const();
                     } else {
-                        self.put(at, narrowing.narrow_f32(value).ok_or_else(overflow)?.to_le_bytes());
+                        let narrow = narrowing.narrow_f32(value).ok_or_else(overflow)?;
+                        self.put(at, narrow.to_le_bytes());
+                        stored[lane] = f64::from(narrow);
                     }
                 }
-                Ok(())
+                Ok(stored)
             })?;
             if biased {
                 self.vector(bias_at, layer, panel, &bias)?;
@@ -265,21 +269,21 @@ impl Writer<'_> {
 
     fn scale_shift(&mut self, fold: &Fold<'_>, run: &Run) -> Result<(), FoldError> {
         let features = fold.network.width_before(run.first);
-        let scale_at = self.sections.place(vector_bytes(features));
-        let shift_at = self.sections.place(vector_bytes(features));
+        let bytes = vector_bytes(features);
+        let start = self.sections.place(3 * bytes);
         for group in 0..panels::panels(features) {
-            let mut affine = fold.affine(run, group);
+            let affine = fold.affine(run, group);
             let used = LANES.min(features - group * LANES);
-            affine.scale[used..].fill(0.0);
-            affine.shift[used..].fill(0.0);
-            self.vector(scale_at, run.first, group, &affine.scale)?;
-            self.vector(shift_at, run.first, group, &affine.shift)?;
+            for (at, mut values) in (start..).step_by(bytes as usize).zip([affine.center, affine.scale, affine.shift]) {
+                values[used..].fill(0.0);
+                self.vector(at, run.first, group, &values)?;
+            }
         }
-        self.record(2, 0, None, (features, features), (scale_at, shift_at));
+        self.record(2, 0, None, (features, features), (start, 0));
         Ok(())
     }
 
-    /// Sixteen values of a bias, scale or shift.
+    /// Sixteen values of a bias, centre, scale or shift.
     fn vector(&mut self, at: u64, layer: usize, group: usize, values: &[f64; LANES]) -> Result<(), FoldError> {
         for (lane, value) in values.iter().copied().enumerate() {
             let output = group * LANES + lane;

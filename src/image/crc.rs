@@ -4,7 +4,7 @@
 
 use super::at;
 
-const TABLE: [u32; 256] = {
+static TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut index = 0;
     while index < table.len() {
@@ -23,10 +23,10 @@ const TABLE: [u32; 256] = {
 /// Continues the register `crc` over `bytes`.
 const fn update(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = crc;
-    let mut rest = bytes;
-    while let [byte, tail @ ..] = rest {
-        crc = TABLE[((crc ^ *byte as u32) & 0xff) as usize] ^ crc >> 8;
-        rest = tail;
+    let mut at = 0;
+    while at < bytes.len() {
+        crc = TABLE[((crc ^ bytes[at] as u32) & 0xff) as usize] ^ crc >> 8;
+        at += 1;
     }
     crc
 }

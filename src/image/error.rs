@@ -67,14 +67,14 @@ pub enum ImageError {
     Section {
         /// The operation, from 0.
         op: usize,
-        /// `weights`, `bias`, `scale` or `shift`.
+        /// `weights`, `bias`, or `scale and shift`.
         part: &'static str,
     },
     /// A NaN or an infinity among the parameters.
     NonFinite {
         /// The operation, from 0.
         op: usize,
-        /// `weights`, `bias`, `scale` or `shift`.
+        /// `weights`, `bias`, or `scale and shift`.
         part: &'static str,
         /// Position in the section, in values.
         index: usize,

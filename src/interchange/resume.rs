@@ -20,6 +20,7 @@ pub(super) const KEY: &str = "evenkeel.run";
 
 /// What a file held.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // made once a run
 pub enum Saved {
     /// A network alone: training begins anew from its weights.
     Network(Mlp),

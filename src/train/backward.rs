@@ -82,8 +82,9 @@ pub(super) fn clip(level: Level, clip: Clip, gradients: &mut [f32]) -> Option<f3
         Clip::None => Some(1.0),
         Clip::Norm(limit) => Some((f64::from(limit) / (norm + 1e-6)).min(1.0) as f32),
         Clip::Value(limit) => {
+            // Not `clamp`: it panics for a limit that is negative or NaN.
             for value in gradients {
-                *value = value.clamp(-limit, limit);
+                *value = value.max(-limit).min(limit);
             }
             Some(1.0)
         }

@@ -146,6 +146,12 @@ pub(super) fn update_running(
     work: &mut [f32],
 ) -> Result<(), Error> {
     let work = plan.carve(work);
+    // All are looked at before any changes. A variance beyond `f32` leaves outputs and gradients finite, but the running
+    // variance would stay infinite for ever.
+    let sound = |node: &Node| node.cache.of(work.cache).iter().all(|value| value.is_finite());
+    if let Some(node) = network.nodes().find(|node| !sound(node)) {
+        return Err(Error::NonFinite { what: "statistics", layer: node.index });
+    }
     for node in network.nodes() {
         let Layer::BatchNorm(bn) = node.layer else { continue };
         let state = node.state.of_mut(state);

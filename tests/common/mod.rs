@@ -18,8 +18,11 @@ pub(crate) fn rounds(full: usize) -> usize {
     if emulated() { full.div_ceil(16) } else { full }
 }
 
+/// Levels that must give the same bits, and the reference they are compared with.
+pub(crate) type Group = (Reference, Vec<Level>);
+
 /// The levels of this machine, those that share a reference together: computing it is the slow part.
-pub(crate) fn groups() -> Vec<(Reference, Vec<Level>)> {
+pub(crate) fn groups() -> Vec<Group> {
     let (exact, other): (Vec<_>, Vec<_>) = Level::available().partition(|level| level.is_exact());
     [exact, other]
         .into_iter()

@@ -34,7 +34,7 @@ impl Split for Threads {
         assert!(chunk.iter().all(|chunk| *chunk > 0), "a chunk of nothing");
         let mut lengths = chunk.into_iter();
         let mut slices = outputs.map(|slice| slice.chunks_mut(lengths.next().unwrap_or(1)));
-        let mut tasks: Vec<Option<(usize, [&mut [f32]; N])>> = Vec::new();
+        let mut tasks = Vec::new();
         loop {
             let chunks = slices.each_mut().map(Iterator::next);
             if chunks.iter().any(Option::is_none) {

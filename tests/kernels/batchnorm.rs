@@ -1,8 +1,8 @@
 //! Batch norm: statistics, output, gradients, and data that loses digits if summed carelessly.
 
-use crate::common::reference::{Column, Reference};
+use crate::common::reference::Column;
 use crate::common::values::{ROWS, Rng, Values, sizes};
-use crate::common::{Tally, groups, rounds, same};
+use crate::common::{Group, Tally, groups, rounds, same};
 use evenkeel::Level;
 use evenkeel::kernels::batchnorm;
 use evenkeel::split::Serial;
@@ -23,7 +23,7 @@ fn flat(columns: &[Column]) -> Vec<f32> {
 /// One shape at every level: statistics, output, both gradients, running statistics, frozen statistics.
 pub(crate) fn check(
     tallies: &mut [Tally; 4],
-    groups: &[(Reference, Vec<Level>)],
+    groups: &[Group],
     rng: &mut Rng,
     (rows, width): (usize, usize),
     values: Values,

@@ -1,21 +1,15 @@
 //! The forward product, with weights of both types.
 
-use crate::common::reference::{Reference, Stored, pack, place};
+use crate::common::reference::{Stored, pack, place};
 use crate::common::values::{Rng, Shape, Values, covering_shapes};
-use crate::common::{Tally, groups, rounds};
+use crate::common::{Group, Tally, groups, rounds};
 use evenkeel::Level;
 use evenkeel::kernels::{dense, panels};
 use evenkeel::layer::padded;
 use evenkeel::split::Serial;
 
 /// One shape at every level; alternates between with and without bias.
-pub(crate) fn check<W: Stored>(
-    tally: &mut Tally,
-    groups: &[(Reference, Vec<Level>)],
-    rng: &mut Rng,
-    shape: Shape,
-    values: Values,
-) {
+pub(crate) fn check<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rng, shape: Shape, values: Values) {
     let Shape { rows, inputs, outputs, stride } = shape;
     let x = values.strided_rows(rng, rows, inputs, stride);
     let matrix = values.stored::<W>(rng, inputs * outputs);

@@ -1,8 +1,7 @@
 //! Activations and their gradients.
 
-use crate::common::reference::Reference;
 use crate::common::values::{Rng, Values, sizes};
-use crate::common::{Tally, groups, rounds};
+use crate::common::{Group, Tally, groups, rounds};
 use evenkeel::Level;
 use evenkeel::kernels::activation;
 use evenkeel::layer::Activation;
@@ -21,7 +20,7 @@ pub(crate) const ALL: [Activation; 7] = [
 /// One length, of which whole groups are computed and a rest stays as it was.
 pub(crate) fn check(
     tallies: &mut [Tally; 2],
-    groups: &[(Reference, Vec<Level>)],
+    groups: &[Group],
     rng: &mut Rng,
     (kind, len): (Activation, usize),
     values: Values,

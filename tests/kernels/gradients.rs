@@ -1,8 +1,8 @@
 //! Gradients of a dense layer: weights, bias, input.
 
-use crate::common::reference::{Reference, pack};
+use crate::common::reference::pack;
 use crate::common::values::{ROWS, Rng, Shape, Values, covering_shapes, sizes};
-use crate::common::{Tally, groups, rounds};
+use crate::common::{Group, Tally, groups, rounds};
 use crate::dense::forget_padding;
 use evenkeel::Level;
 use evenkeel::kernels::dense;
@@ -19,13 +19,7 @@ fn forget_lanes((inputs, outputs): (usize, usize), weights: &mut [f32]) {
     }
 }
 
-pub(crate) fn check_weights(
-    tally: &mut Tally,
-    groups: &[(Reference, Vec<Level>)],
-    rng: &mut Rng,
-    shape: Shape,
-    values: Values,
-) {
+pub(crate) fn check_weights(tally: &mut Tally, groups: &[Group], rng: &mut Rng, shape: Shape, values: Values) {
     let Shape { rows, inputs, outputs, stride } = shape;
     let x = values.strided_rows(rng, rows, inputs, stride);
     let dy = values.padded_rows(rng, rows, outputs);
@@ -44,13 +38,7 @@ pub(crate) fn check_weights(
     }
 }
 
-pub(crate) fn check_input(
-    tally: &mut Tally,
-    groups: &[(Reference, Vec<Level>)],
-    rng: &mut Rng,
-    shape: Shape,
-    values: Values,
-) {
+pub(crate) fn check_input(tally: &mut Tally, groups: &[Group], rng: &mut Rng, shape: Shape, values: Values) {
     let Shape { rows, inputs, outputs, .. } = shape;
     let dy = values.padded_rows(rng, rows, outputs);
     let matrix = values.vec(rng, inputs * outputs);
@@ -72,7 +60,7 @@ pub(crate) fn check_input(
     }
 }
 
-fn covering(name: &'static str, seed: u64, check: fn(&mut Tally, &[(Reference, Vec<Level>)], &mut Rng, Shape, Values)) {
+fn covering(name: &'static str, seed: u64, check: fn(&mut Tally, &[Group], &mut Rng, Shape, Values)) {
     let (groups, rng, mut tally) = (groups(), &mut Rng::new(seed), Tally::new(name));
     for shape in covering_shapes(rng, rounds(2), 1 << 19) {
         check(&mut tally, &groups, rng, shape, Values::Hard);

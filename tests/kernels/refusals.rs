@@ -14,6 +14,9 @@ fn buffer(len: usize) -> Vec<f32> {
     vec![CANARY; len]
 }
 
+/// What a kernel returned, and what it left in its buffers.
+type Outcome = (Result<(), Error>, Vec<Vec<f32>>);
+
 /// A kernel with the lengths of its slices as arguments.
 struct Entry<'a> {
     name: &'a str,
@@ -22,7 +25,7 @@ struct Entry<'a> {
     /// Lengths of single arguments that are as good: `(argument, length)`; `usize::MAX` stands for any longer one.
     also: &'a [(usize, usize)],
     /// Runs it and hands back all buffers it could have written to.
-    call: &'a dyn Fn(Level, &[usize]) -> (Result<(), Error>, Vec<Vec<f32>>),
+    call: &'a dyn Fn(Level, &[usize]) -> Outcome,
 }
 
 /// Calls with each length wrong in turn; returns the number of refusals.

@@ -1,8 +1,7 @@
 //! Sums across a row: softmax, log-softmax, their gradients, and the norm of a slice.
 
-use crate::common::reference::Reference;
 use crate::common::values::{Rng, Values, sizes};
-use crate::common::{Tally, groups, rounds};
+use crate::common::{Group, Tally, groups, rounds};
 use evenkeel::Level;
 use evenkeel::error::Error;
 use evenkeel::kernels::{reduce, softmax};
@@ -48,7 +47,7 @@ type Backward = fn(Level, usize, &[f32], &mut [f32]) -> Result<(), Error>;
 
 pub(crate) fn check(
     tallies: &mut [Tally; 4],
-    groups: &[(Reference, Vec<Level>)],
+    groups: &[Group],
     rng: &mut Rng,
     (rows, cols): (usize, usize),
     values: Values,

@@ -20,8 +20,14 @@ impl Axis {
         if low > high {
             return Self::new(0.0, 1.0);
         }
-        // Equal values, or nearly: numbers of this size must stay apart when ticks are counted off.
-        let least = if share { 0.02 } else { (high.abs().max(low.abs()) * 1e-6).max(1e-12) };
+        // Equal values, or nearly: an axis that tells them apart would be all digits.
+        let size = high.abs().max(low.abs());
+        let least = match () {
+            () if share => 0.02,
+            () if size == 0.0 => 1.0,
+            () if high - low > size * 1e-3 => 0.0,
+            () => size * 0.1,
+        };
         let span = (high - low).max(least);
         let middle = low + (high - low) / 2.0;
         let (mut low, mut high) = (middle - span * 0.56, middle + span * 0.56);
@@ -62,7 +68,9 @@ impl Axis {
 /// The ticks of an axis of epochs: whole numbers, at most about ten.
 pub(super) fn epoch_ticks(first: u32, last: u32) -> Vec<u32> {
     let (first, last) = (i64::from(first), i64::from(last));
-    let step = nice(((last - first) as f64 / 9.0).max(1.0)).round() as i64;
+    // Longer numbers need more room.
+    let most = 45.0 / f64::from(last.max(1).ilog10().max(4) + 1);
+    let step = nice(((last - first) as f64 / most).max(1.0)).round() as i64;
     let mut ticks: Vec<i64> = (first / step..=last / step).map(|i| i * step).filter(|t| *t >= first).collect();
     // A run starts at epoch 1, which no round step hits.
     if ticks.first().is_none_or(|t| (t - first) * 2 > step) {
@@ -88,6 +96,9 @@ fn decimals(step: f64) -> usize {
 
 fn plain(value: f64, step: f64) -> String {
     let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
+    if value == 0.0 && !(1e-4..1e6).contains(&step) {
+        return "0".to_owned();
+    }
     if value != 0.0 && (value.abs() >= 1e6 || step < 1e-5) {
         // As many digits as tell one tick from the next.
         let digits = (value.abs().log10().floor() - (step * 1.0001).log10().floor()).clamp(0.0, 12.0) as usize;

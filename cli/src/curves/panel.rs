@@ -23,6 +23,19 @@ impl Series {
         self.points.iter().find(|p| p.0 == epoch).map(|p| p.1).filter(|v| v.is_finite())
     }
 
+    /// Points of the picture along the curve, close to each other.
+    fn dense(&self, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> impl Iterator<Item = (f64, f64)> {
+        let pairs = self.points.iter().zip(self.points.iter().skip(1).chain(self.points.last()));
+        pairs.filter(|(a, b)| a.1.is_finite() && b.1.is_finite()).flat_map(move |(a, b)| {
+            let (from, to) = ((x(a.0), y(a.1)), (x(b.0), y(b.1)));
+            let steps = ((to.0 - from.0).hypot(to.1 - from.1) / 5.0).ceil().max(1.0);
+            (0..steps as u32).map(move |i| {
+                let t = f64::from(i) / steps;
+                (from.0 + t * (to.0 - from.0), from.1 + t * (to.1 - from.1))
+            })
+        })
+    }
+
     fn first_not_finite(&self) -> Option<String> {
         let (epoch, _) = self.points.iter().find(|p| !p.1.is_finite())?;
         Some(format!("{} not finite at epoch {epoch}", self.name))
@@ -95,13 +108,14 @@ impl Panel<'_> {
                 BOTTOM + 20.0
             );
         }
-        let middle = (left + right) / 2.0;
-        let _ = writeln!(out, "<text text-anchor=\"middle\" x=\"{middle}\" y=\"{}\">epoch</text>", BOTTOM + 42.0);
         let not_finite: Vec<String> = self.series.iter().filter_map(Series::first_not_finite).collect();
-        if !not_finite.is_empty() {
-            let (y, text) = (BOTTOM + 42.0, not_finite.join(", "));
-            let _ = writeln!(out, "<text class=\"bad\" text-anchor=\"end\" x=\"{right}\" y=\"{y}\">{text}</text>");
-        }
+        let (y, text) = (BOTTOM + 42.0, not_finite.join(", "));
+        let (anchor, x) = if text.is_empty() { ("middle", (left + right) / 2.0) } else { ("start", left + 8.0) };
+        let _ = writeln!(
+            out,
+            "<text text-anchor=\"{anchor}\" x=\"{x}\" y=\"{y}\">epoch</text>\
+             <text class=\"bad\" text-anchor=\"end\" x=\"{right}\" y=\"{y}\">{text}</text>"
+        );
     }
 
     /// Shades what lies between the curves, piece by piece where both have values.
@@ -130,7 +144,6 @@ impl Panel<'_> {
     fn mark(&self, out: &mut String, best: u32, at: f64, y: impl Fn(f64) -> f64) {
         let epoch = f64::from(best);
         let values = self.series.each_ref().map(|s| s.at(epoch));
-        let heights: Vec<f64> = values.iter().flatten().map(|v| y(*v)).collect();
         for (value, colour) in values.iter().zip(COLOURS) {
             if let Some(v) = value {
                 let _ = writeln!(
@@ -140,19 +153,16 @@ impl Panel<'_> {
                 );
             }
         }
-        // The words go where the curves are not: above them if they run low, below if high; and to the roomier side.
-        let middle = (TOP + BOTTOM) / 2.0;
-        let mean = heights.iter().sum::<f64>() / heights.len().max(1) as f64;
-        let lines: Vec<(String, Option<&str>)> =
-            std::iter::once((format!("best: epoch {best}"), None))
-                .chain(self.series.iter().zip(values).zip(COLOURS).filter_map(|((s, v), colour)| {
-                    Some((format!("{} {}", s.name, shown(v?, self.share)), Some(colour)))
-                }))
-                .collect();
-        let top = if mean > middle { TOP + 14.0 } else { BOTTOM - 14.0 - 17.0 * (lines.len() - 1) as f64 };
-        let right_side = at < self.left + MARGIN_LEFT + 0.62 * (PANEL_WIDTH - MARGIN_LEFT - MARGIN_RIGHT);
+        let mut lines: Vec<(String, Option<&str>)> = vec![(format!("best: epoch {best}"), None)];
+        for ((series, value), colour) in self.series.iter().zip(values).zip(COLOURS) {
+            lines.extend(value.map(|v| (format!("{} {}", series.name, shown(v, self.share)), Some(colour))));
+        }
+        if let [Some(train), Some(val)] = values {
+            lines.push((format!("gap {}", shown((val - train).abs(), self.share)), None));
+        }
+        let (right_side, top) = self.free_place(at, 17.0 * lines.len() as f64, y);
         let (anchor, x) = if right_side { ("start", at + 10.0) } else { ("end", at - 10.0) };
-        let mut y = top;
+        let mut y = top + 13.0;
         for (text, colour) in lines {
             let class = if text.starts_with("best") { "mark halo" } else { "halo" };
             let fill = colour.map(|c| format!(" style=\"fill: {c}\"")).unwrap_or_default();
@@ -162,6 +172,27 @@ impl Panel<'_> {
             );
             y += 17.0;
         }
+    }
+
+    /// Where words of this height beside the line `at` hide least of the curves: whether to its right, and their top.
+    fn free_place(&self, at: f64, height: f64, y: impl Fn(f64) -> f64) -> (bool, f64) {
+        const WIDTH: f64 = 140.0;
+        let (left, right) = (self.left + MARGIN_LEFT, self.left + PANEL_WIDTH - MARGIN_RIGHT);
+        let mut places = Vec::new();
+        for top in [TOP + 2.0, BOTTOM - height - 6.0, (TOP + BOTTOM - height) / 2.0] {
+            for right_side in [true, false] {
+                let from = if right_side { at + 4.0 } else { at - 4.0 - WIDTH };
+                if from >= left && from + WIDTH <= right {
+                    let covers = |p: &(f64, f64)| {
+                        (from..from + WIDTH).contains(&p.0) && (top - 6.0..top + height + 6.0).contains(&p.1)
+                    };
+                    let hidden =
+                        self.series.iter().map(|s| s.dense(|e| self.x(e), &y).filter(covers).count()).sum::<usize>();
+                    places.push((hidden, right_side, top));
+                }
+            }
+        }
+        places.into_iter().min_by_key(|p| p.0).map_or((true, TOP), |(_, right_side, top)| (right_side, top))
     }
 
     /// The legend in the panel's head, from the right.

@@ -1,0 +1,320 @@
+//! Gradients of whole networks against an `f64` twin: `RELIABILITY` R2.
+//!
+//! Every parameter of every network is moved by ±1e-6 in the twin; the slope of the twin's loss is compared with the
+//! library's gradient and with the twin's own backward pass. Limits are those of PyTorch's `gradcheck` (atol 1e-5, rtol
+//! 1e-3): as they stand for the twin, and for the library's `f32` results with the absolute part scaled by the largest
+//! gradient of the network, since what cancels to nothing leaves rounding errors of the size of its terms.
+//! The library's results are held to the twin's exact gradients far more tightly, to 2e-5 of the largest gradient (two rows under a batch norm cancel the most).
+
+mod twin;
+
+use evenkeel::rng::{Purpose, Stream, unit};
+use evenkeel::train::{Batch, Buffers, Loss, Moment, Session, Targets};
+use evenkeel::{Layer, Level, Network, Serial, text};
+use twin::{Mode, Twin};
+
+const STEP: f64 = 1e-6;
+const SEED: u64 = 0x1dea_0000_0000_0007;
+
+/// Uniform in ±`size`.
+fn numbers(purpose: u32, seed: u32, count: usize, size: f32) -> Vec<f32> {
+    let stream = Stream::new(SEED, Purpose::Init, purpose, seed);
+    (0..count as u64).map(|i| size * (2.0 * unit(stream.word(i)) - 1.0)).collect()
+}
+
+#[derive(Clone, Copy, Default)]
+struct Worst {
+    parameters: usize,
+    /// Largest deviation of the library from central differences, as a share of the limit.
+    differences: f64,
+    /// Largest deviation of the library from the twin's backward pass, relative to the network's largest gradient.
+    exact: f64,
+    /// The same of the loss, relative.
+    loss: f64,
+    /// Largest deviation of the twin's backward pass from central differences, as a share of gradcheck's limit.
+    twin: f64,
+}
+
+impl Worst {
+    fn with(self, other: Self) -> Self {
+        Self {
+            parameters: self.parameters + other.parameters,
+            differences: self.differences.max(other.differences),
+            exact: self.exact.max(other.exact),
+            loss: self.loss.max(other.loss),
+            twin: self.twin.max(other.twin),
+        }
+    }
+}
+
+/// A network with made-up parameters, and a batch.
+struct Case {
+    params: Vec<f32>,
+    state: Vec<f32>,
+    inputs: Vec<f32>,
+    labels: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Case {
+    fn new(network: &Network<'_>, rows: usize, loss: Loss, seed: u32) -> Self {
+        let mut params = vec![0.0; network.params_len()];
+        let mut state = vec![0.0; network.state_len()];
+        for node in network.nodes() {
+            let twin = Twin::read(network, &params, &state);
+            let layer = &twin.layers[node.index];
+            let count = layer.places.len();
+            let bound = if let Layer::Dense { .. } = node.layer { 1.5 / (node.inputs as f32).sqrt() } else { 0.6 };
+            for (place, value) in layer.places.iter().zip(numbers(1 + node.index as u32, seed, count, bound)) {
+                params[*place] = value;
+            }
+            if let Layer::BatchNorm(_) = node.layer {
+                node.weights.of_mut(&mut params)[..node.inputs].iter_mut().for_each(|gamma| *gamma += 1.0);
+                let (mean, var) = node.state.of_mut(&mut state).split_at_mut(evenkeel::layer::padded(node.inputs));
+                mean[..node.inputs].copy_from_slice(&numbers(100, seed, node.inputs, 1.0));
+                for (var, noise) in var.iter_mut().zip(numbers(101, seed, node.inputs, 0.5)) {
+                    *var = 1.0 + noise;
+                }
+            }
+        }
+        let outputs = network.outputs();
+        let words = Stream::new(SEED, Purpose::Init, 102, seed);
+        let labels = (0..rows as u64).map(|row| words.word(row) % outputs as u32).collect();
+        let mut values = numbers(103, seed, rows * outputs, 1.0);
+        if loss == Loss::BinaryCrossEntropy {
+            values.iter_mut().for_each(|value| *value = 0.5 + 0.5 * *value);
+        }
+        Self { params, state, inputs: numbers(104, seed, rows * network.inputs(), 2.0), labels, values }
+    }
+
+    fn targets(&self, loss: Loss) -> Targets<'_> {
+        if loss == Loss::CrossEntropy { Targets::Classes(&self.labels) } else { Targets::Values(&self.values) }
+    }
+}
+
+/// The library's loss, gradients, and loss in inference mode, from buffers that are full of rubbish.
+fn library(
+    level: Level,
+    network: Network<'_>,
+    case: &mut Case,
+    rows: usize,
+    loss: Loss,
+    moment: Moment,
+) -> (f64, Vec<f32>, f64) {
+    let plan = network.plan(rows + 3);
+    let mut gradients = vec![f32::NAN; plan.params];
+    let mut work = vec![f32::NAN; plan.work_len()];
+    let (inputs, labels, values) = (case.inputs.clone(), case.labels.clone(), case.values.clone());
+    let targets = if loss == Loss::CrossEntropy { Targets::Classes(&labels) } else { Targets::Values(&values) };
+    let batch = Batch { inputs: &inputs, targets, rows };
+    let buffers = Buffers {
+        params: &mut case.params,
+        state: &mut case.state,
+        gradients: &mut gradients,
+        moments: &mut [],
+        work: &mut work,
+    };
+    let mut session = Session::new(network, rows + 3, buffers, level, &Serial).unwrap();
+    let inferred = session.evaluate(batch, loss).unwrap().mean_loss();
+    let score = session.differentiate(batch, loss, moment).unwrap();
+    (score.mean_loss(), session.gradients().to_vec(), inferred)
+}
+
+fn check(inputs: usize, net: &str, loss: Loss, rows: usize) -> Worst {
+    let layers = text::parse(net).unwrap();
+    let network = Network::new(inputs, &layers).unwrap();
+    let moment = Moment { seed: 77, step: 5, lr: 0.0 };
+    let mode = Mode::Train { seed: moment.seed, step: moment.step };
+    let widen = |case: &Case| case.inputs.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+    // The first inputs that keep all ReLUs further from their kinks than any step or rounding reaches.
+    let (mut case, mut twin, values) = (0..200)
+        .find_map(|seed| {
+            let case = Case::new(&network, rows, loss, seed);
+            let twin = Twin::read(&network, &case.params, &case.state);
+            let values = twin.forward(widen(&case), rows, mode);
+            (twin.distance_from_kinks(&values) > 1e-5).then_some((case, twin, values))
+        })
+        .unwrap();
+    let cols = network.outputs();
+    let (exact_loss, dy) = twin::loss(loss, &values[layers.len()], case.targets(loss), cols);
+    let exact = twin.backward(&values, dy, rows, mode);
+    let outputs = twin.forward_from(0, &values[0], rows, Mode::Infer);
+    let (exact_inferred, _) = twin::loss(loss, &outputs, case.targets(loss), cols);
+    let relative = |a: f64, b: f64| (a - b).abs() / b.abs().max(1e-3);
+    let largest = exact.iter().flatten().fold(0.0_f64, |most, g| most.max(g.abs()));
+
+    let mut slopes = exact.clone();
+    let mut worst = Worst::default();
+    for layer in 0..layers.len() {
+        for i in 0..exact[layer].len() {
+            let mut at = |step: f64| {
+                let before = twin.layers[layer].params[i];
+                twin.layers[layer].params[i] = before + step;
+                let outputs = twin.forward_from(layer, &values[layer], rows, mode);
+                twin.layers[layer].params[i] = before;
+                twin::loss(loss, &outputs, case.targets(loss), cols).0
+            };
+            let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+            slopes[layer][i] = slope;
+            worst.parameters += 1;
+            worst.twin = worst.twin.max((exact[layer][i] - slope).abs() / (1e-5 + 1e-3 * slope.abs()));
+        }
+    }
+    for level in Level::available() {
+        let (found_loss, gradients, inferred) = library(level, network, &mut case, rows, loss, moment);
+        worst.loss = worst.loss.max(relative(found_loss, exact_loss)).max(relative(inferred, exact_inferred));
+        for (layer, (slopes, exact)) in twin.layers.iter().zip(slopes.iter().zip(&exact)) {
+            for ((place, slope), exact) in layer.places.iter().zip(slopes).zip(exact) {
+                let found = f64::from(gradients[*place]);
+                // `max` would pass over a NaN.
+                assert!(found.is_finite(), "{found} in the gradient on {level}: {net}");
+                let limit = 1e-5 * largest + 1e-3 * slope.abs();
+                worst.differences = worst.differences.max((found - slope).abs() / limit);
+                worst.exact = worst.exact.max((found - exact).abs() / largest);
+            }
+        }
+    }
+    worst
+}
+
+/// Checks the networks at each batch size, and prints what was found.
+fn check_all(name: &str, nets: &[(usize, &str, Loss)], batches: &[usize]) {
+    let mut worst = Worst::default();
+    for (inputs, net, loss) in nets {
+        for rows in batches {
+            let found = check(*inputs, net, *loss, *rows);
+            let what = format!("{inputs} -> {net}, {}, {rows} rows", loss.name());
+            if std::env::var_os("VERBOSE").is_some() {
+                println!("{:.2} {:.1e} {:.1e} {:.1e} {what}", found.differences, found.exact, found.loss, found.twin);
+            }
+            assert!(found.twin <= 1.0, "the twin's backward pass: {:.2} of the limit, {what}", found.twin);
+            assert!(found.differences <= 1.0, "{:.2} of the limit, {what}", found.differences);
+            assert!(found.exact <= 2e-5, "{:.1e} of the largest gradient, {what}", found.exact);
+            assert!(found.loss <= 1e-6, "loss: {:.1e}, {what}", found.loss);
+            worst = worst.with(found);
+        }
+    }
+    println!(
+        "{name}: {} networks, {} parameters, all checked; largest deviation from central differences {:.3} of the \
+         limit, from the exact gradient {:.1e} of the network's largest, of the loss {:.1e}; twin {:.1e} of gradcheck's limit",
+        nets.len() * batches.len(),
+        worst.parameters,
+        worst.differences,
+        worst.exact,
+        worst.loss,
+        worst.twin
+    );
+}
+
+const CE: Loss = Loss::CrossEntropy;
+const BCE: Loss = Loss::BinaryCrossEntropy;
+const MSE: Loss = Loss::MeanSquaredError;
+
+/// Widths at, below and above a group of sixteen, and one over two groups; with and without bias.
+#[test]
+fn dense() {
+    let nets = [
+        (1, "dense(1)", MSE),
+        (1, "dense(3)", CE),
+        (3, "dense(1, bias=false)", BCE),
+        (3, "dense(16) dense(3)", CE),
+        (16, "dense(17, bias=false) dense(16)", MSE),
+        (17, "dense(33) dense(1)", BCE),
+        (33, "dense(16, bias=false) dense(17, bias=false) dense(3, bias=false)", CE),
+        (33, "dense(33)", CE),
+        (16, "dense(1) dense(33) dense(1) dense(17)", MSE),
+    ];
+    check_all("dense", &nets, &[1, 2, 5, 17]);
+}
+
+/// Each activation hidden, at the input and (for losses on plain outputs) at the end.
+#[test]
+fn activations() {
+    let mut nets = Vec::new();
+    for name in ["relu", "leaky_relu", "leaky_relu(0.3)", "sigmoid", "tanh", "gelu", "silu"] {
+        nets.push((3, format!("dense(17) {name} dense(3)"), CE));
+        nets.push((17, format!("{name} dense(16) {name} dense(1)"), BCE));
+        nets.push((16, format!("dense(33) {name}"), MSE));
+        nets.push((3, format!("dense(5) {name} {name} dense(2)"), MSE));
+    }
+    let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, net.as_str(), *loss)).collect();
+    check_all("activations", &nets, &[2, 5, 17]);
+}
+
+/// Batch norm everywhere: hidden, at the input, at the end, before and after an activation, in chains.
+#[test]
+fn batch_norm() {
+    let nets = [
+        (3, "dense(17) bn relu dense(3)", CE),
+        (16, "dense(16, bias=false) bn(keras) tanh dense(1)", BCE),
+        (17, "bn dense(3)", CE),
+        (33, "bn dense(16) sigmoid bn dense(3)", MSE),
+        (3, "dense(17) relu bn dense(3)", CE),
+        (3, "dense(17) gelu bn leaky_relu(0.1) bn dense(3)", CE),
+        (5, "bn bn dense(5) bn bn(eps=0.01, momentum=none) silu dense(2)", MSE),
+        (1, "bn dense(1)", BCE),
+        (3, "dense(3) bn", MSE),
+        (3, "bn", CE),
+        (16, "dense(33) bn gelu dense(17) bn relu dense(3)", CE),
+        (4, "tanh bn dense(3)", CE),
+    ];
+    check_all("batch norm", &nets, &[2, 5, 17]);
+}
+
+/// Dropout with its counter fixed: after each activation kind, at the input, before batch norm, at rates 0 and 1.
+#[test]
+fn dropout() {
+    let nets = [
+        (3, "dense(17) relu dropout(0.5) dense(3)", CE),
+        (16, "dense(33) leaky_relu dropout(0.2) dense(3)", CE),
+        (17, "dense(16) tanh dropout(0.3) dense(1)", BCE),
+        (17, "dense(16) sigmoid dropout(0.3) dense(2)", MSE),
+        (5, "dense(17) gelu dropout(0.1) dense(3)", CE),
+        (5, "dense(17) silu dropout(0.9) dense(3)", CE),
+        (33, "dropout(0.2) dense(3)", CE),
+        (33, "dropout(0.2) tanh dropout(0.2) dropout(0.1) dense(3)", CE),
+        (5, "dense(17) dropout(0.25) relu dropout(0.5) relu dense(3)", CE),
+        (5, "dense(17) bn relu dropout(0.5) dense(16) bn dropout(0.1) sigmoid dense(3)", CE),
+        (5, "dense(17) dropout(0) dense(3)", CE),
+        (5, "dense(17) dropout(1) dense(3)", CE),
+        (3, "dense(17) dropout(0.5)", MSE),
+    ];
+    check_all("dropout", &nets, &[2, 5, 17]);
+}
+
+/// Softmax and log-softmax as hidden and last layers, under the squared error.
+#[test]
+fn softmax() {
+    let nets = [
+        (3, "dense(17) softmax", MSE),
+        (16, "dense(3) softmax dense(2)", CE),
+        (17, "softmax dense(1)", BCE),
+        (3, "dense(33) log_softmax", MSE),
+        (16, "dense(16) log_softmax dense(2)", CE),
+        (17, "log_softmax dense(3)", MSE),
+        (3, "dense(1) softmax", MSE),
+        (5, "dense(17) softmax bn dropout(0.2) log_softmax", MSE),
+        (5, "dense(17) bn tanh softmax softmax dense(2)", CE),
+    ];
+    check_all("softmax", &nets, &[2, 5, 17]);
+}
+
+/// Batches beyond the 256 rows of one chain of sums.
+#[test]
+fn long_batches() {
+    let nets = [
+        (3, "dense(17) relu dense(3)", CE),
+        (16, "dense(16) bn tanh dropout(0.2) dense(1)", BCE),
+        (17, "bn dense(5) gelu bn dense(3)", MSE),
+        (5, "dense(33, bias=false) bn silu dense(3) log_softmax", MSE),
+        (3, "dense(16) sigmoid dropout(0.5) dense(3) softmax", MSE),
+        (1, "dense(3) leaky_relu bn dense(17)", CE),
+    ];
+    check_all("long batches", &nets, &[256, 257, 300]);
+}
+
+/// An inner dimension beyond one chain of 256.
+#[test]
+fn wide_rows() {
+    check_all("wide rows", &[(300, "dense(3) tanh dense(2)", CE), (3, "dense(270) relu dense(2)", CE)], &[5]);
+}

@@ -1,0 +1,233 @@
+//! What does not fit together is refused before the first step, and small or odd data sets do what is stated.
+
+use std::ops::ControlFlow;
+
+use evenkeel::fit::{Event, Finish, FitError, Run};
+use evenkeel::train::{Batch, Buffers, Clip, Moment, Rules, Session};
+use evenkeel::{
+    Dataset, EarlyStopping, Error, Labels, Level, Loss, Mlp, Optimizer, Schedule, Serial, Targets, Trainer, View,
+};
+
+use crate::{assert_same, blobs, net};
+
+const NET: &str = "dense(8) bn relu dense(3)";
+
+/// The error of a training that must not begin; the network must be as it was.
+#[track_caller]
+fn refused(layers: &str, trainer: Trainer, train: View<'_>, validation: Option<View<'_>>) -> FitError {
+    let model = net(5, layers);
+    let mut fitted = model.clone();
+    let error = trainer.fit(&mut fitted, train, validation).unwrap_err();
+    assert_same(&model, &fitted, "refused, yet changed");
+    assert!(!error.to_string().is_empty());
+    error
+}
+
+fn classes<'a>(inputs: &'a [f32], labels: &'static [u32]) -> View<'a> {
+    View { inputs, features: 5, targets: Targets::Classes(labels) }
+}
+
+#[test]
+fn data_that_does_not_fit() {
+    let trainer = Trainer::new(Loss::CrossEntropy).batch(4);
+    let inputs = [0.25_f32; 40];
+    let good = classes(&inputs, &[0, 1, 2, 0, 1, 2, 0, 1]);
+    let setup = |error: Error| FitError::Setup(error);
+    let label = classes(&inputs, &[0, 1, 2, 0, 1, 3, 0, 1]);
+    let found = refused(NET, trainer, label, None);
+    assert_eq!(found, setup(Error::Label { row: 5, label: 3, classes: 3 }));
+    assert!(found.to_string().contains("row 5 has label 3"), "{found}");
+    let huge = classes(&inputs, &[0, 1, 2, 0, 1, 2, 0, u32::MAX]);
+    assert_eq!(refused(NET, trainer, good, Some(huge)), setup(Error::Label { row: 7, label: u32::MAX, classes: 3 }));
+    let few = classes(&inputs, &[0, 1]);
+    assert_eq!(refused(NET, trainer, few, None), setup(Error::Length { what: "labels", expected: 8, found: 2 }));
+    let narrow = View { features: 4, targets: Targets::Classes(&[0; 10]), ..good };
+    assert_eq!(refused(NET, trainer, narrow, None), setup(Error::Length { what: "features", expected: 5, found: 4 }));
+    assert_eq!(
+        refused(NET, trainer, good, Some(narrow)),
+        setup(Error::Length { what: "features", expected: 5, found: 4 })
+    );
+    let values = View { targets: Targets::Values(&inputs[..24]), ..good };
+    assert_eq!(refused(NET, trainer, values, None), setup(Error::TargetKind { loss: "cross_entropy" }));
+    let squares = Trainer::new(Loss::MeanSquaredError);
+    assert_eq!(refused(NET, squares, good, None), setup(Error::TargetKind { loss: "mse" }));
+    let short = View { targets: Targets::Values(&inputs[..16]), ..good };
+    assert_eq!(refused(NET, squares, short, None), setup(Error::Length { what: "targets", expected: 24, found: 16 }));
+    let none = classes(&[], &[]);
+    assert_eq!(refused(NET, trainer, none, None), setup(Error::BatchRows { rows: 0, planned: 4 }));
+    assert_eq!(refused(NET, trainer, good, Some(none)), setup(Error::BatchRows { rows: 0, planned: 1 }));
+    assert_eq!(refused(NET, trainer.batch(0), good, None), setup(Error::BatchRows { rows: 0, planned: 0 }));
+    // Raw views: not whole rows, targets for other rows, no features.
+    assert!(View::new(&inputs[..39], 5, good.targets).is_err());
+    assert!(View::new(&inputs, 5, Targets::Classes(&[0])).is_err());
+    assert!(View::new(&inputs, 5, Targets::Values(&inputs[..9])).is_err());
+    assert!(View::new(&inputs, 0, Targets::Classes(&[])).is_err());
+}
+
+#[test]
+fn batch_norm_and_single_rows() {
+    let trainer = Trainer::new(Loss::CrossEntropy);
+    let data = blobs(9, 5, 3, 0.5);
+    let (view, one) = (data.view().unwrap(), data.subset(&[4]));
+    assert_eq!(refused(NET, trainer.batch(1), view, None), FitError::Setup(Error::BatchOfOne));
+    assert_eq!(refused(NET, trainer, one.view().unwrap(), None), FitError::Setup(Error::BatchOfOne));
+    assert!(FitError::Setup(Error::BatchOfOne).to_string().contains("batch norm"));
+    // Without batch norm both are fine, and so is one row of validation data.
+    for data in [&data, &one] {
+        let mut model = net(5, "dense(8) relu dense(3)");
+        let history = trainer.batch(1).epochs(3).fit(&mut model, data.view().unwrap(), one.view().ok()).unwrap();
+        assert_eq!(history.epochs.len(), 3);
+    }
+}
+
+/// Sizes of the batches of one epoch.
+fn batch_sizes(layers: &str, rows: usize, batch: usize) -> Vec<u64> {
+    let data = blobs(rows, 5, 3, 0.5);
+    let mut run = Run::new(net(5, layers), Trainer::new(Loss::CrossEntropy).batch(batch).epochs(1)).unwrap();
+    let mut sizes = vec![0];
+    let finish = run.fit(data.view().unwrap(), None, &Serial, &mut |event| {
+        if let Event::Batch { rows, .. } = event {
+            sizes.push(rows);
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(finish, Ok(Finish::Epochs));
+    sizes.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+/// A last batch of one row joins the one before if there is batch norm; batches larger than the data are cut.
+#[test]
+fn batch_plans() {
+    assert_eq!(batch_sizes(NET, 9, 4), [4, 5]);
+    assert_eq!(batch_sizes("dense(3)", 9, 4), [4, 4, 1]);
+    assert_eq!(batch_sizes(NET, 3, 2), [3]);
+    assert_eq!(batch_sizes(NET, 10, 4), [4, 4, 2]);
+    assert_eq!(batch_sizes(NET, 9, 1000), [9]);
+    assert_eq!(batch_sizes(NET, 9, usize::MAX), [9]);
+    assert_eq!(batch_sizes("dense(3)", 1, 1000), [1]);
+}
+
+#[test]
+fn trainers_out_of_range() {
+    let base = Trainer::new(Loss::CrossEntropy);
+    let mut wrong = Vec::new();
+    for lr in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        wrong.push(Trainer { lr, ..base });
+    }
+    for bad in [-1e-9, f32::NAN, f32::INFINITY] {
+        let mut trainer = base;
+        trainer.rules.l2 = bad;
+        wrong.push(trainer);
+        wrong.push(Trainer { warmup_epochs: bad, ..base });
+        wrong.push(Trainer { schedule: Schedule::Cosine { floor: bad }, ..base });
+        wrong.push(Trainer { schedule: Schedule::Step { every: 1, factor: bad }, ..base });
+        wrong.push(base.optimizer(Optimizer::Sgd { momentum: bad, nesterov: false }, 0.1));
+        wrong.push(base.optimizer(Optimizer::Adam { beta1: bad, beta2: 0.9, eps: 1e-8 }, 0.1));
+        wrong.push(base.optimizer(Optimizer::Adam { beta1: 0.9, beta2: bad, eps: 1e-8 }, 0.1));
+        wrong.push(base.optimizer(Optimizer::Adam { beta1: 0.9, beta2: 0.9, eps: bad }, 0.1));
+        wrong.push(base.optimizer(Optimizer::AdamW { beta1: 0.9, beta2: 0.9, eps: 0.1, weight_decay: bad }, 0.1));
+    }
+    for limit in [0.0, -1.0, f32::NAN] {
+        for clip in [Clip::Norm(limit), Clip::Value(limit)] {
+            let mut trainer = base;
+            trainer.rules.clip = clip;
+            wrong.push(trainer);
+        }
+    }
+    wrong.push(Trainer { schedule: Schedule::Step { every: 0, factor: 0.5 }, ..base });
+    wrong.push(base.optimizer(Optimizer::Sgd { momentum: 1.0, nesterov: false }, 0.1));
+    wrong.push(base.optimizer(Optimizer::Sgd { momentum: 0.0, nesterov: true }, 0.1));
+    let data = blobs(9, 5, 3, 0.5);
+    for trainer in &wrong {
+        let error = refused(NET, *trainer, data.view().unwrap(), None);
+        assert!(matches!(error, FitError::Parameter { .. }), "{trainer:?}: {error}");
+    }
+    println!("{} trainers with a figure out of its range, all refused", wrong.len());
+}
+
+/// A last layer that the loss contains already.
+#[test]
+fn last_layers() {
+    let data = blobs(9, 5, 3, 0.5);
+    for (layers, name) in [("dense(3) softmax", "softmax"), ("dense(3) log_softmax", "log_softmax")] {
+        let error = refused(layers, Trainer::new(Loss::CrossEntropy), data.view().unwrap(), None);
+        assert_eq!(error, FitError::Setup(Error::OutputLayer { name, loss: "cross_entropy" }));
+    }
+    let values = Dataset { labels: Labels::Values(vec![0.5; 9]), ..data };
+    let error = refused("dense(1) sigmoid", Trainer::new(Loss::BinaryCrossEntropy), values.view().unwrap(), None);
+    assert_eq!(error, FitError::Setup(Error::OutputLayer { name: "sigmoid", loss: "bce" }));
+}
+
+/// One class only, and equal labels among several: the loss goes to zero, nothing breaks.
+#[test]
+fn little_to_learn() {
+    for (outputs, label) in [(1, 0), (3, 2)] {
+        let data = Dataset { labels: Labels::Classes(vec![label; 12]), ..blobs(12, 5, 3, 0.5) };
+        let mut model = net(5, &format!("dense(8) bn relu dense({outputs})"));
+        let trainer = Trainer::new(Loss::CrossEntropy).optimizer(Optimizer::ADAM, 0.05).batch(4).epochs(60);
+        let stop = EarlyStopping::patience(u32::MAX);
+        let history = trainer.early_stopping(stop).fit(&mut model, data.view().unwrap(), data.view().ok()).unwrap();
+        let last = history.best().unwrap();
+        assert!(last.val_loss.unwrap() < 0.01 && last.val_accuracy == Some(1.0), "{last:?}");
+        assert!(model.params.iter().all(|value| value.is_finite()));
+    }
+}
+
+/// No epochs: nothing happens, and nothing fails.
+#[test]
+fn no_epochs() {
+    let (data, model) = (blobs(9, 5, 3, 0.5), net(5, NET));
+    let mut fitted = model.clone();
+    let history = Trainer::new(Loss::CrossEntropy).epochs(0).fit(&mut fitted, data.view().unwrap(), None).unwrap();
+    assert_eq!(history, evenkeel::History::default());
+    assert_same(&model, &fitted, "no epochs");
+}
+
+/// A session refuses buffers of the wrong length and batches that do not fit, and survives a senseless limit.
+#[test]
+fn sessions() {
+    let model: Mlp = net(5, NET);
+    let network = model.network();
+    let plan = network.plan(4);
+    let lengths = [plan.params, plan.state, plan.params, 2 * plan.params, plan.work_len()];
+    let (inputs, labels) = ([0.1_f32, 0.7, -0.3, 0.2, 0.5, -1.0, 0.3, 0.9, 0.4, 0.0], [0, 2]);
+    let batch = Batch { inputs: &inputs, targets: Targets::Classes(&labels), rows: 2 };
+    let moment = Moment { seed: 1, step: 0, lr: 0.1 };
+    let mut rules = Rules::new(Loss::CrossEntropy, Optimizer::ADAM);
+    for wrong in 0..5 {
+        for change in [-1_isize, 1] {
+            let mut lengths = lengths;
+            lengths[wrong] = lengths[wrong].wrapping_add_signed(change);
+            let mut all = lengths.map(|length| vec![0.0_f32; length]);
+            let [params, state, gradients, moments, work] = &mut all;
+            let buffers = Buffers { params, state, gradients, moments, work };
+            let error = match Session::new(network, 4, buffers, Level::detect(), &Serial) {
+                Err(error) => error,
+                Ok(mut session) => session.step(batch, &rules, moment).unwrap_err(),
+            };
+            assert!(matches!(error, Error::Length { found, .. } if found == lengths[wrong]), "{error:?}");
+        }
+    }
+    let mut all = lengths.map(|length| vec![0.0_f32; length]);
+    let [params, state, gradients, moments, work] = &mut all;
+    params.copy_from_slice(&model.params);
+    state.copy_from_slice(&model.state);
+    gradients.fill(f32::NAN);
+    work.fill(f32::NAN);
+    let buffers = Buffers { params, state, gradients, moments, work };
+    let mut session = Session::new(network, 4, buffers, Level::detect(), &Serial).unwrap();
+    for (rows, expected) in [(0, 4), (5, 4)] {
+        let error = session.step(Batch { rows, ..batch }, &rules, moment).unwrap_err();
+        assert_eq!(error, Error::BatchRows { rows, planned: expected });
+    }
+    assert_eq!(
+        session.step(Batch { rows: 1, ..batch }, &rules, moment).unwrap_err(),
+        Error::Length { what: "batch inputs", expected: 5, found: 10 }
+    );
+    for limit in [-1.0, f32::NAN, 0.5] {
+        rules.clip = Clip::Value(limit);
+        session.step(batch, &rules, moment).unwrap();
+    }
+    let sound = session.weights().0.iter().chain(session.moments()).all(|value| value.is_finite());
+    assert!(sound, "rubbish in the borrowed buffers reached the weights");
+}
