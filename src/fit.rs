@@ -307,7 +307,7 @@ pub struct Run {
     pub trainer: Trainer,
     /// The optimiser's moments.
     pub moments: Buffer,
-    /// Parameters and state of the best epoch.
+    /// Parameters and state of the best epoch, if they are kept ([`Trainer::restore_best`]).
     pub best: Option<(Buffer, Buffer)>,
     /// Where the run is.
     pub progress: Progress,
@@ -333,9 +333,38 @@ impl Run {
     /// weights (not after a break: the run may go on).
     ///
     /// # Errors
+    /// As [`advance`](Self::advance).
+    pub fn fit<P: Split>(
+        &mut self,
+        train: View<'_>,
+        validation: Option<View<'_>>,
+        split: &P,
+        observer: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Finish, FitError> {
+        let finish = self.advance(train, validation, split, observer)?;
+        if finish != Finish::Interrupted {
+            self.restore_best();
+        }
+        Ok(finish)
+    }
+
+    /// Puts the weights of the best epoch in place of the present ones, if they were kept.
+    ///
+    /// The run can no longer go on with the bits of one that was never stopped: store it before.
+    pub fn restore_best(&mut self) {
+        if let Some((params, state)) = &self.best {
+            self.model.params.copy_from_slice(params);
+            self.model.state.copy_from_slice(state);
+        }
+    }
+
+    /// As [`fit`](Self::fit), but leaves the weights of the last epoch: the run can be stored and, with more epochs or
+    /// more patience, go on with the bits of one that had them from the start.
+    ///
+    /// # Errors
     /// [`FitError::Setup`] before the first step if data, loss and network do not fit together,
     /// [`FitError::NonFinite`] if training diverges.
-    pub fn fit<P: Split>(
+    pub fn advance<P: Split>(
         &mut self,
         train: View<'_>,
         validation: Option<View<'_>>,
@@ -438,11 +467,6 @@ impl Run {
             if flow.is_break() && progress.epoch < trainer.epochs {
                 return Ok(Finish::Interrupted);
             }
-        }
-        if let Some((params, state)) = &self.best {
-            let (now, now_state) = session.weights_mut();
-            now.copy_from_slice(params);
-            now_state.copy_from_slice(state);
         }
         Ok(finish)
     }

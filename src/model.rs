@@ -79,7 +79,7 @@ pub struct Mlp {
     pub state: Buffer,
     /// What is done to the inputs first.
     pub standardize: Option<Standardize>,
-    /// Names of the classes, in the order of the outputs; may be empty.
+    /// Names of the classes, in the order of the outputs; may be empty. A single output may have two: its 0 and its 1.
     pub classes: Vec<String>,
 }
 

@@ -188,7 +188,7 @@ impl<'m, P: Split> Session<'m, P> {
             .ok_or_else(|| backward::first_non_finite_gradient(&self.network, self.buffers.gradients))?;
         forward::update_running(&self.network, &self.plan, batch.rows, self.buffers.state, self.buffers.work)?;
         let factors = rules.optimizer.factors(moment.step, moment.lr, scale, rules.l2);
-        self.update(factors, rules.decay_all);
+        self.update(factors, rules.decay_all)?;
         Ok(score)
     }
 
@@ -268,7 +268,7 @@ impl<'m, P: Split> Session<'m, P> {
         loss::evaluate(self.level, self.split, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
     }
 
-    fn update(&mut self, factors: optim::Factors, decay_all: bool) {
+    fn update(&mut self, factors: optim::Factors, decay_all: bool) -> Result<(), Error> {
         let (first, second) = match self.buffers.moments.len() / self.plan.params.max(1) {
             0 => (&mut [] as &mut [f32], &mut [] as &mut [f32]),
             1 => (&mut self.buffers.moments[..], &mut [] as &mut [f32]),
@@ -288,9 +288,10 @@ impl<'m, P: Split> Session<'m, P> {
                     &self.buffers.gradients[range.clone()],
                     first.get_mut(range.clone()).unwrap_or_default(),
                     second.get_mut(range).unwrap_or_default(),
-                );
+                )?;
             }
         }
+        Ok(())
     }
 }
 

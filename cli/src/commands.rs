@@ -1,23 +1,25 @@
 //! `eval`, `predict`, `export` and `inspect`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evenkeel::export::Precision;
 use evenkeel::host::pool::Pool;
-use evenkeel::image::{Image, Weights};
-use evenkeel::infer::Net;
-use evenkeel::train::loss::best;
-use evenkeel::{Level, kernels, text};
+use evenkeel::{Level, Loss, kernels};
 use serde_json::{Value, json};
 
 use crate::atomic::write_atomically;
-use crate::data::{Predictions, Target, npy_f32, npy_u32};
+use crate::data::{Predictions, npy_f32, npy_u32};
 use crate::error::{Failure, Kind};
-use crate::model::{self, Model, Note};
+use crate::model::{self, Ending, Model};
 use crate::options::TrainOptions;
-use crate::report::{fold_json, show_fold};
-use crate::rows;
-use crate::show::{Show, percent};
+use crate::report::{Figures, fold_json, show_fold};
+use crate::rows::{self, Names, Rows};
+use crate::score::score;
+use crate::show::Show;
+
+mod inspect;
+
+pub use inspect::inspect;
 
 /// What all commands on a model share.
 #[derive(Debug)]
@@ -43,69 +45,54 @@ pub struct Source<'a> {
     pub batch: usize,
 }
 
-/// `eval`: loss and accuracy on labelled data.
+/// `eval`: loss and accuracy on labelled data; without data on the sets of the model's own run, if it lies in its folder.
 ///
 /// # Errors
 /// For files that cannot be read or do not fit together.
 pub fn eval(context: &Context<'_>, source: &Source<'_>) -> Result<(), Failure> {
-    let (model, path) = model::read(source.model, source.net, None)?;
-    let (classes, note) = model.texts()?;
-    let (table, name) = rows::read_for_model(source.data, &note.features, &classes, true)?;
-    let (_, outputs) = check_width(&model, &path, table.cols, &name)?;
-    let values = context.pool.enter(|| model.outputs(context.level, context.pool, &table.inputs, source.batch))?;
-    let (loss, accuracy) = match &table.target {
-        Some(Target::Classes { labels, .. }) if outputs > 1 => {
-            let hits = values.chunks(outputs).zip(labels).filter(|(row, label)| best(row) == **label as usize).count();
-            if let Some(row) = labels.iter().position(|label| *label as usize >= outputs) {
-                let message = format!("{name}: row {row} has class {}, the model has {outputs} outputs", labels[row]);
-                return Err(Failure::new(Kind::Data, message));
-            }
-            let loss = values.chunks(outputs).zip(labels).map(|(row, label)| cross_entropy(row, *label as usize)).sum();
-            (Some(mean(loss, table.rows)), Some(hits as f64 / table.rows as f64))
-        }
-        Some(Target::Classes { labels, .. }) => {
-            let hits = values.iter().zip(labels).filter(|(z, label)| (**z > 0.0) == (**label > 0)).count();
-            (None, Some(hits as f64 / table.rows as f64))
-        }
-        Some(Target::Values { values: targets, cols, .. }) if *cols == outputs => {
-            let squares = values.iter().zip(targets).map(|(y, t)| f64::from(y - t).powi(2)).sum();
-            (Some(mean(squares, table.rows * outputs)), None)
-        }
-        Some(Target::Values { cols, .. }) => {
-            let message = format!("{name} has {cols} target values a row, the model has {outputs} outputs");
+    let model = model::read(source.model, source.net)?;
+    let names = model.names();
+    let folder = model.path.parent().unwrap_or(Path::new(""));
+    let config = folder.join("config.toml");
+    let named = source.data.data.is_some() || source.data.filter.is_some();
+    let (sets, loss): (Vec<(&str, Rows)>, Loss) = if named || !config.is_file() {
+        let (rows, loss) = rows::read_labelled(source.data, names, model.note.loss(), model.outputs)?;
+        (vec![("data", rows)], loss)
+    } else {
+        let sets = rows::read(&crate::train::read_config(&config)?, Names { features: &[], ..names })?;
+        let named = [("training", Some(sets.train)), ("validation", sets.validation), ("test", sets.test)];
+        (named.into_iter().filter_map(|(name, rows)| Some((name, rows?))).collect(), sets.loss)
+    };
+    let mut scores = Vec::new();
+    for (which, rows) in &sets {
+        if rows.set.features != model.inputs {
+            let (found, wanted) = (rows.set.features, model.inputs);
+            let message = format!(
+                "{} has {found} columns of inputs, the model takes {wanted}: --ignore leaves some out",
+                rows.name
+            );
             return Err(Failure::new(Kind::Data, message));
         }
-        None => return Err(Failure::new(Kind::Usage, format_args!("{name} has no labels: name them with --labels"))),
-    };
-    let shown = accuracy.map_or(String::new(), |accuracy| format!("accuracy {}", percent(accuracy)));
-    let loss_shown =
-        loss.map_or(String::new(), |loss| format!("{}loss {loss:.5}", if shown.is_empty() { "" } else { ", " }));
-    context.show.line(format_args!("{shown}{loss_shown}  ({} rows of {name})", table.rows));
-    context.show.event(
-        "eval",
-        json!({ "model": path.display().to_string(), "data": name, "rows": table.rows, "accuracy": accuracy, "loss": loss }),
-    );
-    Ok(())
-}
-
-fn mean(sum: f64, count: usize) -> f64 {
-    sum / count.max(1) as f64
-}
-
-/// Cross-entropy of a row of logits.
-fn cross_entropy(row: &[f32], label: usize) -> f64 {
-    let max = row.iter().fold(f32::NEG_INFINITY, |max, value| max.max(*value));
-    let sum: f64 = row.iter().map(|value| f64::from(value - max).exp()).sum();
-    sum.ln() - f64::from(row[label] - max)
-}
-
-fn check_width(model: &Model, path: &Path, cols: usize, name: &str) -> Result<(usize, usize), Failure> {
-    let (inputs, outputs) = model.shape()?;
-    if cols != inputs {
-        let message = format!("the model takes {inputs} inputs, {name} has {cols}: leave columns out with --ignore");
-        return Err(Failure::at(Kind::Data, path, message));
+        let run = || model.run(context.level, context.pool, &rows.set.inputs, source.batch);
+        let figures = score(&model, &context.pool.enter(run)?, rows, loss)?;
+        let head = if sets.len() == 1 { String::new() } else { format!("{which:<11} ") };
+        context.show.line(format_args!("{head}{}  {}", figures.text(), rows.name));
+        scores.push((*which, rows.name.as_str(), figures));
     }
-    Ok((inputs, outputs))
+    let one = |(which, name, figures): &(&str, &str, Figures)| {
+        let mut value = figures.json();
+        value["set"] = (*which).into();
+        value["data"] = (*name).into();
+        value
+    };
+    let mut fields = match scores.as_slice() {
+        [only] => one(only),
+        _ => json!({}),
+    };
+    fields["model"] = model.path.display().to_string().into();
+    fields["sets"] = scores.iter().map(one).collect();
+    context.show.event("eval", fields);
+    Ok(())
 }
 
 /// What `predict` writes.
@@ -124,59 +111,78 @@ pub struct Wanted<'a> {
 /// # Errors
 /// For files that cannot be read, written, or do not fit together.
 pub fn predict(context: &Context<'_>, source: &Source<'_>, wanted: Wanted<'_>) -> Result<(), Failure> {
-    let (model, path) = model::read(source.model, source.net, None)?;
-    let (classes, note) = model.texts()?;
-    // The target column, if the file has one, is no input; a file without one is as welcome.
-    let (table, name) = match rows::read_for_model(source.data, &note.features, &classes, false) {
-        Ok(read) if read.0.cols == model.shape()?.0 => read,
-        _ => rows::read_for_model(source.data, &note.features, &classes, true)?,
-    };
-    let (_, outputs) = check_width(&model, &path, table.cols, &name)?;
-    let mut values = context.pool.enter(|| model.outputs(context.level, context.pool, &table.inputs, source.batch))?;
-    let ids: Vec<u32> = values
-        .chunks(outputs)
-        .map(|row| if outputs == 1 { u32::from(row[0] > 0.0) } else { best(row) as u32 })
-        .collect();
+    let model = model::read(source.model, source.net)?;
+    let outputs = model.outputs;
+    let (table, name) = rows::read_inputs(source.data, model.names(), model.inputs)?;
+    let run = || model.run(context.level, context.pool, &table.inputs, source.batch);
+    let mut values = context.pool.enter(run)?;
+    let ids: Vec<u32> = values.chunks(outputs).map(|row| model.class(row) as u32).collect();
     if wanted.probabilities {
-        probabilities(context.level, outputs, &mut values)?;
+        probabilities(context.level, &model, &mut values)?;
     }
-    let names: Vec<String> = match classes.len() == outputs && wanted.probabilities {
-        true => classes.iter().map(|name| format!("p({name})")).collect(),
-        false => (0..outputs).map(|output| format!("output_{output}")).collect(),
-    };
-    let class_names = if classes.is_empty() { Vec::new() } else { classes };
     let only_classes = wanted.classes && !wanted.probabilities;
+    let names: Vec<String> = match (only_classes, wanted.probabilities, model.classes.as_slice()) {
+        (true, ..) => Vec::new(),
+        (_, true, [_, one]) if outputs == 1 => vec![format!("p({one})")],
+        (_, true, names) if names.len() == outputs => names.iter().map(|name| format!("p({name})")).collect(),
+        _ => (0..outputs).map(|output| format!("output_{output}")).collect(),
+    };
+    if only_classes {
+        values.clear();
+    }
     let is_npy = wanted.out.is_some_and(|out| out.extension().is_some_and(|end| end.eq_ignore_ascii_case("npy")));
+    let classes = wanted.classes.then_some((&ids[..], &model.classes[..]));
     let bytes = match (is_npy, only_classes) {
         (true, true) => npy_u32(&ids),
         (true, false) => npy_f32(&values, outputs),
-        (false, _) => Predictions {
-            names: if only_classes { &[] } else { &names },
-            values: if only_classes { &[] } else { &values },
-            classes: wanted.classes.then_some((&ids[..], &class_names[..])),
+        (false, _) => Predictions { names: &names, values: &values, classes }.to_csv(),
+    };
+    let mut end =
+        json!({ "rows": table.rows, "outputs": outputs, "data": name, "model": model.path.display().to_string() });
+    match wanted.out {
+        None => {
+            context.show.line(String::from_utf8_lossy(&bytes).trim_end());
+            for row in 0..if context.show.json { table.rows } else { 0 } {
+                let mut fields = json!({ "row": row });
+                if wanted.classes {
+                    let id = ids[row] as usize;
+                    fields["class"] = model.classes.get(id).map_or_else(|| id.to_string(), Clone::clone).into();
+                }
+                if !only_classes {
+                    fields["values"] = values[row * outputs..][..outputs].into();
+                }
+                context.show.event("prediction", fields);
+            }
         }
-        .to_csv(),
-    };
-    let Some(out) = wanted.out else {
-        context.show.line(String::from_utf8_lossy(&bytes).trim_end());
-        return Ok(());
-    };
-    write_atomically(out, &bytes)?;
-    context.show.line(format_args!("{} rows of {name} -> {}", table.rows, out.display()));
-    context.show.event("predict", json!({ "rows": table.rows, "outputs": outputs, "out": out.display().to_string() }));
+        Some(out) => {
+            write_atomically(out, &bytes)?;
+            context.show.line(format_args!("{} rows of {name} -> {}", table.rows, out.display()));
+            end["out"] = out.display().to_string().into();
+        }
+    }
+    context.show.event("predict", end);
     Ok(())
 }
 
-/// Softmax of each row, or sigmoid of a single output, by the library's own kernels.
-fn probabilities(level: Level, outputs: usize, values: &mut [f32]) -> Result<(), Failure> {
+/// Softmax of each row, or sigmoid of a single output, by the library's own kernels; nothing where the model ends so.
+fn probabilities(level: Level, model: &Model, values: &mut [f32]) -> Result<(), Failure> {
+    let outputs = model.outputs;
     let width = evenkeel::layer::padded(outputs);
+    if model.ending == Ending::Probabilities {
+        return Ok(());
+    }
+    if model.note.loss() == Some(Loss::MeanSquaredError) {
+        let message = "the model was trained on quantities (loss mse): its outputs are no probabilities";
+        return Err(Failure::at(Kind::Usage, &model.path, message));
+    }
     for row in values.chunks_mut(outputs) {
         let mut wide = vec![0.0; width];
         wide[..outputs].copy_from_slice(row);
-        if outputs == 1 {
+        if outputs == 1 || model.note.loss() == Some(Loss::BinaryCrossEntropy) {
             let serial = evenkeel::Serial;
             kernels::activation::forward(level, &serial, evenkeel::Activation::Sigmoid, &mut wide);
         } else {
+            // The softmax of log-softmax is the softmax of what that was taken of.
             kernels::softmax::softmax(level, outputs, &mut wide)?;
         }
         row.copy_from_slice(&wide[..outputs]);
@@ -195,140 +201,28 @@ pub fn export(
     weights: Precision,
     out: Option<&Path>,
 ) -> Result<(), Failure> {
-    let path = match source.model.is_dir() {
-        true => source.model.join("model.safetensors"),
-        false => source.model.to_path_buf(),
-    };
+    let path = model::file_of(source.model, "model.safetensors")?;
     let bytes = model::bytes(&path)?;
     if bytes.starts_with(b"KEEL") {
         let message = "is an image already; export starts from model.safetensors";
         return Err(Failure::at(Kind::Usage, &path, message));
     }
-    let net = model::network(&path, &bytes, source.net, inputs)?;
-    // Names of the inputs travel in the image of the same run.
-    let features = std::fs::read(path.with_file_name("model.keel"))
-        .ok()
-        .map(|bytes| evenkeel::image::AlignedBytes::from(&bytes[..]))
-        .and_then(|image| Image::new(&image).ok().map(|image| Note::of(&image)))
-        .unwrap_or_default();
-    let note = Note { net: text::print(net.layers()), ..features };
+    let (net, note) = model::network(&path, &bytes, source.net, inputs)?;
     let probe = match &source.data.data {
         None => None,
         Some(_) => {
-            let (table, name) = rows::read_for_model(source.data, &note.features, &net.classes, true)?;
-            check_width(&Model::Network(Box::new(net.clone())), &path, table.cols, &name)?;
-            Some(table.inputs)
+            let names = Names { features: &note.features, classes: &net.classes };
+            Some(rows::read_inputs(source.data, names, net.network().inputs())?.0.inputs)
         }
     };
-    let (image, report) = model::fold(&net, weights, &note, probe.as_deref(), context.level, context.pool)?;
+    let fold = || model::fold(&net, weights, &note, probe.as_deref(), context.level, context.pool);
+    let (image, report) = context.pool.enter(fold).map_err(|failure| Failure::at(failure.kind, &path, failure))?;
     let out = out.map_or_else(|| path.with_file_name(format!("model-{}.keel", weights.name())), Path::to_path_buf);
     write_atomically(&out, &image)?;
     show_fold(context.show, &report, weights);
     context.show.line(format_args!("image   {}", out.display()));
     let mut fields = fold_json(&report, weights);
-    if let Some(fields) = fields.as_object_mut() {
-        fields.insert("out".into(), out.display().to_string().into());
-    }
+    fields["out"] = Value::from(out.display().to_string());
     context.show.event("export", fields);
     Ok(())
-}
-
-/// `inspect`: what is in a file.
-///
-/// # Errors
-/// For a file that cannot be read.
-pub fn inspect(show: Show, path: &Path) -> Result<(), Failure> {
-    let (model, path): (Model, PathBuf) = model::read(path, None, None)?;
-    match &model {
-        Model::Image(bytes) => inspect_image(show, &path, bytes),
-        Model::Network(net) => {
-            let layers: Vec<Value> = net
-                .network()
-                .nodes()
-                .map(|node| json!({ "layer": node.index, "kind": node.layer.name(), "inputs": node.inputs, "outputs": node.outputs }))
-                .collect();
-            show.line(format_args!("{}: {}", path.display(), text::print(net.layers())));
-            show.line(format_args!(
-                "{} inputs, {} outputs, {} parameters, inputs {}standardised, {} class names",
-                net.network().inputs(),
-                net.network().outputs(),
-                net.parameters(),
-                if net.standardize.is_some() { "" } else { "not " },
-                net.classes.len()
-            ));
-            show.event(
-                "inspect",
-                json!({
-                    "file": path.display().to_string(), "net": text::print(net.layers()), "layers": layers,
-                    "parameters": net.parameters(), "classes": net.classes, "standardised": net.standardize.is_some(),
-                }),
-            );
-            Ok(())
-        }
-    }
-}
-
-fn inspect_image(show: Show, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let image = Image::new(bytes).map_err(|error| Failure::at(Kind::Model, path, error))?;
-    let scratch = Net::new(image).scratch_len(1);
-    show.line(format_args!(
-        "{}: {} bytes, {} inputs, {} outputs, scratch {} values a row ({} bytes)",
-        path.display(),
-        bytes.len(),
-        image.inputs(),
-        image.outputs(),
-        scratch,
-        4 * scratch
-    ));
-    let note = Note::of(&image);
-    if !note.net.is_empty() {
-        show.line(format_args!("trained as {}", note.net));
-    }
-    let mut ops = Vec::new();
-    for (index, op) in image.ops().enumerate() {
-        let (text, value) = describe(&op);
-        show.line(format_args!("  {index:>2}  {text}"));
-        ops.push(value);
-    }
-    let classes: Vec<&str> = image.class_names().collect();
-    if !classes.is_empty() {
-        show.line(format_args!("classes {}", classes.join(", ")));
-    }
-    show.event(
-        "inspect",
-        json!({
-            "file": path.display().to_string(), "bytes": bytes.len(), "inputs": image.inputs(), "outputs": image.outputs(),
-            "scratch_values": scratch, "standardised": image.is_standardised(), "ops": ops, "classes": classes,
-            "net": note.net, "features": note.features,
-        }),
-    );
-    Ok(())
-}
-
-fn describe(op: &evenkeel::image::Op<'_>) -> (String, Value) {
-    use evenkeel::image::Op;
-    match op {
-        Op::Dense { inputs, outputs, weights, bias, activation } => {
-            let (kind, bytes) = match weights {
-                Weights::F32(weights) => ("f32", 4 * weights.len()),
-                Weights::F16(weights) => ("f16", 2 * weights.len()),
-            };
-            let then = activation.map_or("none", |activation| activation.name());
-            let text = format!("dense {inputs} -> {outputs}, {kind} ({bytes} bytes), activation {then}");
-            let value = json!({
-                "kind": "dense", "inputs": inputs, "outputs": outputs, "weights": kind, "bytes": bytes,
-                "bias": bias.is_some(), "activation": then,
-            });
-            (text, value)
-        }
-        Op::ScaleShift { features, .. } => named("scale_shift", *features),
-        Op::Activation { features, activation } => named(activation.name(), *features),
-        Op::Softmax { features } => named("softmax", *features),
-        Op::LogSoftmax { features } => named("log_softmax", *features),
-        _ => named("unknown", 0),
-    }
-}
-
-fn named(kind: &str, features: usize) -> (String, Value) {
-    (format!("{kind} of {features}"), json!({ "kind": kind, "features": features }))
 }

@@ -33,8 +33,12 @@ pub enum Kind {
 
 impl Failure {
     /// A failure of this kind.
+    ///
+    /// The message becomes one line, whatever a file's name or a library's text brings along.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
-        Self { kind, message: message.to_string() }
+        let message = message.to_string();
+        let words = message.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+        Self { kind, message: words.collect::<Vec<_>>().join(" ") }
     }
 
     /// A failure about a file.
@@ -65,7 +69,12 @@ impl From<crate::atomic::SaveError> for Failure {
 
 impl From<evenkeel::Error> for Failure {
     fn from(error: evenkeel::Error) -> Self {
-        Self::new(Kind::Usage, error)
+        let kind = match error {
+            evenkeel::Error::Label { .. } => Kind::Data,
+            evenkeel::Error::NonFinite { .. } => Kind::Model,
+            _ => Kind::Usage,
+        };
+        Self::new(kind, error)
     }
 }
 

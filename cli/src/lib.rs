@@ -19,5 +19,6 @@ pub mod options;
 pub mod progress;
 pub mod report;
 pub mod rows;
+pub mod score;
 pub mod show;
 pub mod train;

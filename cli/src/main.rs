@@ -2,24 +2,27 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use evenkeel::Level;
 use evenkeel::host::pool::Pool;
 use evenkeel_cli::commands::{self, Context, Source, Wanted};
 use evenkeel_cli::error::{Failure, Kind};
-use evenkeel_cli::options::{TrainOptions, WeightsName};
+use evenkeel_cli::options::{LossName, TrainOptions, WeightsName};
+use evenkeel_cli::report::Outcome;
 use evenkeel_cli::show::{Show, percent};
-use evenkeel_cli::train;
+use evenkeel_cli::train::{self, Origin, Plan};
 use serde_json::json;
 
 /// Trains dense networks that generalise, folds them, and runs them: the same bits on every machine.
 ///
 /// Exit codes: 0 done; 2 options that do not fit together; 3 a data file; 4 a model, checkpoint or image; 5 training
-/// diverged; 6 the network cannot be folded; 7 a file cannot be written; 130 stopped by Ctrl-C, with a checkpoint.
+/// diverged (the checkpoint has what was before); 6 the network cannot be folded; 7 a file cannot be written; 130 stopped by Ctrl-C, with a checkpoint.
 /// EVENKEEL_LEVEL=portable|avx2|avx512|neon forces an instruction set.
 #[derive(Parser)]
 #[command(name = "evenkeel", version, max_term_width = 110)]
@@ -27,7 +30,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Threads; 0 takes one for each core
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    #[arg(long, global = true, default_value_t = 0, value_name = "N", allow_negative_numbers = true)]
     threads: usize,
     /// One JSON object a line on standard output, the last with every figure
     #[arg(long, global = true)]
@@ -42,15 +45,32 @@ enum Command {
     /// Train a network and write model, image, curves and report to a folder
     Train(Box<Train>),
     /// Loss and accuracy of a model on labelled data
-    Eval(OnData),
+    Eval {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        data: DataArgs,
+        /// File with the labels
+        #[arg(long, value_name = "FILE")]
+        labels: Option<PathBuf>,
+        /// The loss to compute [default: the one the model was trained with, else by the kind of labels]
+        #[arg(long, value_enum)]
+        loss: Option<LossName>,
+        #[command(flatten)]
+        batch: BatchArg,
+    },
     /// Outputs of a model for rows of data, as CSV or NPY
     Predict {
         #[command(flatten)]
-        on: OnData,
+        model: ModelArgs,
+        #[command(flatten)]
+        data: DataArgs,
+        #[command(flatten)]
+        batch: BatchArg,
         /// File to write: .csv or .npy [default: CSV on standard output]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
-        /// Softmax of the outputs (sigmoid for a single one)
+        /// Softmax of the outputs (sigmoid for a single one, or after the loss bce)
         #[arg(long)]
         probabilities: bool,
         /// The class of each row
@@ -60,9 +80,11 @@ enum Command {
     /// Fold a checkpoint into an image
     Export {
         #[command(flatten)]
-        on: OnData,
+        model: ModelArgs,
+        #[command(flatten)]
+        data: DataArgs,
         /// Number of inputs of a checkpoint that another program wrote [default: from its first tensor]
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         inputs: Option<usize>,
         /// How weights are stored
         #[arg(long, value_enum, default_value = "f32")]
@@ -82,27 +104,32 @@ enum Command {
 struct Train {
     #[command(flatten)]
     options: TrainOptions,
-    /// Options from a file; those on the command line win [default: config.toml beside the checkpoint of --from]
+    /// Options from a file; those on the command line win [default: config.toml beside a checkpoint to go on from]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder for the results [default: run, or the checkpoint's folder]
+    /// Folder for the results [default: run, or that of the checkpoint to go on from]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Train several times, with seeds one after the other, and show mean and spread
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000), allow_negative_numbers = true)]
     repeat: u64,
 }
 
 #[derive(Args)]
-struct OnData {
+struct ModelArgs {
     /// Folder of a run, image (.keel) or checkpoint (.safetensors)
     model: PathBuf,
-    /// Rows: CSV, NPY or IDX, also gzipped [default: the UCI digits that ship inside]
+    /// The network of a checkpoint that another program wrote
+    #[arg(long, value_name = "TEXT")]
+    net: Option<String>,
+}
+
+#[derive(Args)]
+struct DataArgs {
+    /// Rows: CSV, NPY or IDX, also gzipped [default: for eval the run's own sets, else the UCI digits that ship inside;
+    /// for export none: with rows the outputs of network and image are compared]
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// File with the labels
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
     /// Column with the target
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
@@ -112,19 +139,31 @@ struct OnData {
     /// Only the rows whose column lies in a range or list
     #[arg(long = "where", value_name = "COLUMN=RANGE")]
     filter: Option<String>,
-    /// The network of a checkpoint that another program wrote
-    #[arg(long, value_name = "TEXT")]
-    net: Option<String>,
-    /// Rows at a time: no result depends on it
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    batch: usize,
 }
 
-impl OnData {
+#[derive(Args)]
+struct BatchArg {
+    /// Rows at a time: no result depends on it
+    #[arg(long, value_name = "N", default_value = "256", allow_negative_numbers = true)]
+    batch: std::num::NonZeroUsize,
+}
+
+impl ModelArgs {
+    /// Does something with model and data.
+    fn with(
+        &self,
+        data: &TrainOptions,
+        batch: usize,
+        then: impl FnOnce(&Source<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        then(&Source { model: &self.model, net: self.net.as_deref(), data, batch })
+    }
+}
+
+impl DataArgs {
     fn options(&self) -> TrainOptions {
         TrainOptions {
             data: self.data.clone(),
-            labels: self.labels.clone(),
             target: self.target.clone(),
             ignore: self.ignore.clone(),
             filter: self.filter.clone(),
@@ -134,21 +173,44 @@ impl OnData {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            return fail(Show { json, quiet: false }, &usage(&error));
+        }
+        // Help and version.
+        Err(error) => error.exit(),
+    };
     let show = Show { json: cli.json, quiet: cli.quiet };
     match run(&cli, show) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let code = failure.kind as u8;
-            show.event("error", json!({ "code": code, "message": failure.message }));
-            eprintln!("{}: {failure}", if failure.kind == Kind::Interrupted { "evenkeel" } else { "error" });
-            ExitCode::from(code)
-        }
+        Err(failure) => fail(show, &failure),
     }
 }
 
+fn fail(show: Show, failure: &Failure) -> ExitCode {
+    let code = failure.kind as u8;
+    show.event("error", json!({ "code": code, "message": failure.message }));
+    let line = format!("{}: {failure}", if failure.kind == Kind::Interrupted { "evenkeel" } else { "error" });
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    ExitCode::from(code)
+}
+
+/// What the parser of the options says, as one line.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
+    Failure::new(Kind::Usage, format_args!("{} (evenkeel --help lists all options)", lines.join("; ")))
+}
+
 fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
-    let level = Level::from_env()?;
+    let level = Level::from_env().map_err(|error| {
+        let value = std::env::var_os("EVENKEEL_LEVEL").unwrap_or_default();
+        Failure::new(Kind::Usage, format_args!("EVENKEEL_LEVEL={}: {error}", value.display()))
+    })?;
     if cli.threads > 1024 {
         return Err(Failure::new(Kind::Usage, format_args!("--threads {}: at most 1024", cli.threads)));
     }
@@ -157,78 +219,81 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
     let context = Context { pool: &pool, level, show };
     match &cli.command {
         Command::Train(arguments) => train(&context, arguments),
-        Command::Eval(on) => with_source(on, |source| commands::eval(&context, source)),
-        Command::Predict { on, out, probabilities, classes } => with_source(on, |source| {
-            let wanted = Wanted { out: out.as_deref(), probabilities: *probabilities, classes: *classes };
-            commands::predict(&context, source, wanted)
-        }),
-        Command::Export { on, inputs, weights, out } => {
-            with_source(on, |source| commands::export(&context, source, *inputs, (*weights).into(), out.as_deref()))
+        Command::Eval { model, data, labels, loss, batch } => {
+            let data = TrainOptions { labels: labels.clone(), loss: *loss, ..data.options() };
+            model.with(&data, batch.batch.get(), |source| commands::eval(&context, source))
         }
+        Command::Predict { model, data, batch, out, probabilities, classes } => {
+            model.with(&data.options(), batch.batch.get(), |source| {
+                let wanted = Wanted { out: out.as_deref(), probabilities: *probabilities, classes: *classes };
+                commands::predict(&context, source, wanted)
+            })
+        }
+        Command::Export { model, data, inputs, weights, out } => model.with(&data.options(), 256, |source| {
+            commands::export(&context, source, *inputs, (*weights).into(), out.as_deref())
+        }),
         Command::Inspect { model } => commands::inspect(show, model),
     }
 }
 
-fn with_source(on: &OnData, then: impl FnOnce(&Source<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
-    let data = on.options();
-    then(&Source { model: &on.model, net: on.net.as_deref(), data: &data, batch: on.batch.max(1) })
-}
-
 fn train(context: &Context<'_>, arguments: &Train) -> Result<(), Failure> {
-    let beside = arguments.options.from.as_deref().and_then(Path::parent);
-    let config = arguments.config.clone().or_else(|| {
-        let config = beside?.join("config.toml");
-        config.is_file().then_some(config)
-    });
-    let mut options = arguments.options.clone();
-    if let Some(path) = &config {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::at(Kind::Usage, path, format_args!("cannot be read: {error}")))?;
-        let base: TrainOptions =
-            toml::from_str(&text).map_err(|error| Failure::at(Kind::Usage, path, error.to_string().trim_end()))?;
-        options = options.over(&base)?;
+    arguments.options.check()?;
+    let plan = Plan::new(&arguments.options, arguments.config.as_deref(), arguments.out.as_deref())?;
+    let repeated = arguments.repeat > 1;
+    if repeated && matches!(plan.origin, Origin::Run(..)) {
+        return Err(Failure::new(Kind::Usage, "--repeat makes new runs, --from goes on with one: choose one of them"));
     }
-    let out = match (&arguments.out, beside) {
-        (Some(out), _) => out.clone(),
-        (None, Some(folder)) if config.is_some() && arguments.config.is_none() => folder.to_path_buf(),
-        _ => PathBuf::from("run"),
-    };
     // The first Ctrl-C ends training after the batch it is in; a second one ends the program.
     let _ = ctrlc::set_handler(|| {
         if train::INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(Kind::Interrupted as i32);
         }
     });
-    let mut accuracies = Vec::new();
+    let mut outcomes = Vec::new();
     for turn in 0..arguments.repeat {
-        let repeated = arguments.repeat > 1;
-        let options = TrainOptions { seed: Some(options.seed() + turn), ..options.clone() };
-        let out = if repeated { out.join(format!("seed-{}", options.seed())) } else { out.clone() };
-        let job =
-            train::Job { options: &options, out: &out, pool: context.pool, level: context.level, show: context.show };
+        let options = TrainOptions { seed: Some(plan.options.seed().saturating_add(turn)), ..plan.options.clone() };
+        let out = if repeated { plan.out.join(format!("seed-{}", options.seed())) } else { plan.out.clone() };
+        let (pool, level, show) = (context.pool, context.level, context.show);
+        let job = train::Job { options: &options, origin: &plan.origin, out: &out, pool, level, show };
         let outcome = train::train(&job)?;
-        outcome.show(context.show);
-        context.show.event("result", outcome.json());
-        accuracies.extend(outcome.test.or(outcome.validation).and_then(|figures| figures.accuracy));
+        outcome.show(show);
+        show.event("result", outcome.json());
+        outcomes.push(outcome);
     }
-    if accuracies.len() > 1 {
-        summary(context.show, &accuracies);
+    if repeated {
+        summary(context.show, &outcomes);
     }
     Ok(())
 }
 
-/// Mean and spread over repeated runs.
-fn summary(show: Show, accuracies: &[f64]) {
-    let count = accuracies.len() as f64;
-    let mean = accuracies.iter().sum::<f64>() / count;
-    let spread = (accuracies.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
-    let all: Vec<String> = accuracies.iter().map(|value| percent(*value)).collect();
+/// Mean and spread over repeated runs: of the accuracy, or of the loss where there is none.
+fn summary(show: Show, outcomes: &[Outcome]) {
+    let figures = outcomes.iter().map(|outcome| outcome.test.or(outcome.validation).unwrap_or(outcome.train));
+    let accuracies: Option<Vec<f64>> = figures.clone().map(|figures| figures.accuracy).collect();
+    let (what, values) = match accuracies {
+        Some(accuracies) => ("accuracy", accuracies),
+        None => ("loss", figures.map(|figures| figures.loss).collect()),
+    };
+    let which = match outcomes.first() {
+        Some(outcome) if outcome.test.is_some() => "test",
+        Some(outcome) if outcome.validation.is_some() => "validation",
+        _ => "training",
+    };
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let spread = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
+    let shown = |value: f64| if what == "accuracy" { percent(value) } else { format!("{value:.6}") };
+    let all: Vec<String> = values.iter().map(|value| shown(*value)).collect();
     show.line(format_args!(
-        "accuracy over {} seeds: {} ± {:.2} ({})",
-        accuracies.len(),
-        percent(mean),
-        100.0 * spread,
+        "{which} {what} over {} seeds: {} ± {} ({})",
+        values.len(),
+        shown(mean),
+        shown(spread),
         all.join(", ")
     ));
-    show.event("summary", json!({ "accuracies": accuracies, "mean": mean, "standard_deviation": spread }));
+    let runs: Vec<serde_json::Value> = outcomes.iter().map(Outcome::json).collect();
+    show.event(
+        "summary",
+        json!({ "set": which, "figure": what, "values": values, "mean": mean, "standard_deviation": spread, "runs": runs }),
+    );
 }

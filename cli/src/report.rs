@@ -43,9 +43,32 @@ impl Figures {
     }
 }
 
+/// What was trained, on what.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The data.
+    pub data: String,
+    /// The network as text.
+    pub net: String,
+    /// Its inputs.
+    pub inputs: usize,
+    /// Its outputs.
+    pub outputs: usize,
+    /// Its trained values.
+    pub parameters: usize,
+    /// The instructions used.
+    pub level: &'static str,
+    /// The seed.
+    pub seed: u64,
+    /// The loss.
+    pub loss: &'static str,
+}
+
 /// All that a run ends with.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// What was trained.
+    pub about: About,
     /// Training data.
     pub train: Figures,
     /// Validation data.
@@ -84,7 +107,16 @@ impl Outcome {
     #[must_use]
     pub fn json(&self) -> Value {
         let gap = self.gap();
+        let file = |name: &str| self.out.join(name).display().to_string();
         json!({
+            "data": self.about.data,
+            "net": self.about.net,
+            "inputs": self.about.inputs,
+            "outputs": self.about.outputs,
+            "parameters": self.about.parameters,
+            "level": self.about.level,
+            "seed": self.about.seed,
+            "loss": self.about.loss,
             "train": self.train.json(),
             "validation": self.validation.map(|figures| figures.json()),
             "test": self.test.map(|figures| figures.json()),
@@ -96,6 +128,8 @@ impl Outcome {
             "fold": fold_json(&self.fold, self.weights),
             "probe": self.probe,
             "same_class": self.same_class.map(|(equal, all)| json!({ "equal": equal, "rows": all })),
+            "image": file("model.keel"),
+            "curves": file("curves.svg"),
             "out": self.out.display().to_string(),
         })
     }
@@ -129,6 +163,26 @@ impl Outcome {
     }
 }
 
+/// All layers together.
+struct Summary {
+    /// Dense layers that took in something.
+    folded: usize,
+    /// Largest relative error of a weight.
+    largest: f64,
+    /// Weights that became 0.
+    lost: usize,
+}
+
+impl Summary {
+    fn of(fold: &Report) -> Self {
+        Self {
+            folded: fold.layers.iter().filter(|layer| layer.folded).count(),
+            largest: fold.layers.iter().map(|layer| layer.weights.max_relative).fold(0.0, f64::max),
+            lost: fold.layers.iter().map(|layer| layer.weights.zeros).sum(),
+        }
+    }
+}
+
 /// The fold report as JSON.
 #[must_use]
 pub fn fold_json(fold: &Report, weights: Precision) -> Value {
@@ -144,17 +198,17 @@ pub fn fold_json(fold: &Report, weights: Precision) -> Value {
             })
         })
         .collect();
+    let Summary { folded, largest, lost } = Summary::of(fold);
     json!({
-        "weights": weights.name(), "layers": layers, "bytes_before": fold.bytes_before, "bytes_after": fold.bytes_after,
+        "weights": weights.name(), "layers": layers, "dense_layers": fold.layers.len(), "folded_layers": folded,
+        "max_relative_error": largest, "underflows": lost, "bytes_before": fold.bytes_before, "bytes_after": fold.bytes_after,
         "output_deviation": fold.probe.map(|probe| json!({ "max": probe.max, "mean": probe.mean, "scale": probe.scale })),
     })
 }
 
 /// The fold report for people.
 pub fn show_fold(show: Show, fold: &Report, weights: Precision) {
-    let largest = fold.layers.iter().map(|layer| layer.weights.max_relative).fold(0.0, f64::max);
-    let lost: usize = fold.layers.iter().map(|layer| layer.weights.zeros).sum();
-    let folded = fold.layers.iter().filter(|layer| layer.folded).count();
+    let Summary { folded, largest, lost } = Summary::of(fold);
     show.line(format_args!(
         "folded into {folded} of {} dense layers as {}: {} -> {} bytes, largest weight error {largest:.1e} relative, {lost} underflows",
         fold.layers.len(),

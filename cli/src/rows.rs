@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use evenkeel::{Dataset, Labels, Loss};
 
-use crate::data::{self, Table, Target, TargetColumn, Task};
+use crate::data::{self, RowFilter, Table, Target, TargetColumn, Task};
 use crate::digits;
 use crate::error::{Failure, Kind};
 use crate::options::TrainOptions;
@@ -41,16 +41,17 @@ pub struct Sets {
 const VALIDATION: u32 = 0;
 const TEST: u32 = 1;
 
-/// Reads all sets that the options name. `classes` and `features` are those of a model that is trained further.
+/// Reads all sets that the options name. `model` is what a trained model says about its data.
 ///
 /// # Errors
 /// For files that cannot be read and shares that leave nothing to train on.
-pub fn read(options: &TrainOptions, classes: Option<Vec<String>>) -> Result<Sets, Failure> {
-    let base = data_options(options, classes)?;
+pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
+    options.check()?;
+    let base = model.narrow(data_options(options));
     let main =
         Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
     let table = main.read(&base)?;
-    let name = options.data.as_deref().map_or(digits::NAME.into(), |path| path.display().to_string());
+    let name = main.name();
     let (features, has_names) = (table.feature_names.clone(), !numbered(&table.feature_names));
     let classes = match &table.target {
         Some(Target::Classes { names, .. }) => names.clone(),
@@ -66,58 +67,112 @@ pub fn read(options: &TrainOptions, classes: Option<Vec<String>>) -> Result<Sets
         features: has_names.then(|| features.clone()),
         ..base
     };
-    let (train, loss, outputs) = dataset(table, options)?;
-    let read = |file: &Option<PathBuf>, labels: &Option<PathBuf>, rows: &Option<String>| match (file, rows) {
-        (None, None) => Ok(None),
-        _ => {
-            let part = Part {
-                file: file.as_deref().or(main.file),
-                labels: if file.is_some() { labels.as_deref() } else { main.labels },
-                rows: rows.as_deref(),
-            };
-            if file.is_none() && options.filter.is_none() {
-                let message = "name the training rows with --where too: they must not overlap the rows held out";
-                return Err(Failure::new(Kind::Usage, message));
-            }
-            let (set, ..) = dataset(part.read(&further)?, options)?;
-            let name = file.as_ref().map_or(name.clone(), |file| file.display().to_string());
-            Ok(Some(Rows { set, name }))
-        }
-    };
-    let mut test = read(&options.test, &options.test_labels, &options.test_where)?;
-    let mut validation = read(&options.validation, &options.validation_labels, &options.validation_where)?;
-    let mut train = Rows { set: train, name };
-    let test_share = options.test_split.unwrap_or(if options.data.is_none() && test.is_none() { 0.2 } else { 0.0 });
+    let asked = options.loss.map(Loss::from);
+    let (loss, outputs) = loss_of(&table, asked)?;
+    if let [only] = classes.as_slice() {
+        let message = format!("all rows of {name} are of class {only}: there is nothing to tell apart");
+        return Err(Failure::new(Kind::Data, message));
+    }
+    let mut train = Rows { set: dataset(table)?, name };
+    let mut test = main.further(&options.test, &options.test_labels, &options.test_where, &further)?;
+    let mut validation =
+        main.further(&options.validation, &options.validation_labels, &options.validation_where, &further)?;
     if test.is_none() {
-        test = hold_out(&mut train, test_share, options.seed(), TEST, "--test-split")?;
+        test = hold_out(&mut train, options.test_share(), options.seed(), TEST)?;
     }
     if validation.is_none() {
-        let share = options.validation_split.unwrap_or(0.1);
-        validation = hold_out(&mut train, share, options.seed(), VALIDATION, "--validation-split")?;
+        validation = hold_out(&mut train, options.validation_share(), options.seed(), VALIDATION)?;
+    }
+    for rows in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
+        suit(&mut rows.set.labels, loss);
     }
     let features = if has_names { features } else { Vec::new() };
     Ok(Sets { train, validation, test, features, classes, outputs, loss })
 }
 
-/// Reads rows for a trained model: columns and classes are its own.
+/// What a trained model says about its data; empty lists say nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names<'a> {
+    /// Names of its inputs, in its order.
+    pub features: &'a [String],
+    /// Names of its classes.
+    pub classes: &'a [String],
+}
+
+impl Names<'_> {
+    fn narrow(&self, options: data::Options) -> data::Options {
+        let list = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
+        data::Options { features: list(self.features), classes: list(self.classes), ..options }
+    }
+}
+
+/// Reads labelled rows for a trained model: columns and classes are its own. A model without names of classes counts them
+/// from 0, whichever of them turn up in the file. `loss` is the one it was trained with, if it says so.
 ///
 /// # Errors
-/// For a file that cannot be read.
-pub fn read_for_model(
+/// For a file that cannot be read or has no labels.
+pub fn read_labelled(
     options: &TrainOptions,
-    features: &[String],
-    classes: &[String],
-    with_target: bool,
-) -> Result<(Table, String), Failure> {
-    let mut base = data_options(options, (!classes.is_empty()).then(|| classes.to_vec()))?;
-    base.features = (!features.is_empty()).then(|| features.to_vec());
-    if !with_target {
-        base.target = TargetColumn::None;
-    }
+    model: Names<'_>,
+    loss: Option<Loss>,
+    outputs: usize,
+) -> Result<(Rows, Loss), Failure> {
+    let options = TrainOptions { loss: options.loss.or(loss.map(Into::into)), ..options.clone() };
+    let loss = options.loss.map(Into::into);
+    options.check()?;
     let part =
         Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
-    let name = options.data.as_deref().map_or(digits::NAME.into(), |path| path.display().to_string());
-    Ok((part.read(&base)?, name))
+    let mut table = part.read(&model.narrow(data_options(&options)))?;
+    if model.classes.is_empty() && matches!(table.target, Some(Target::Classes { .. })) {
+        let counted: Vec<String> = (0..outputs.max(2)).map(|class| class.to_string()).collect();
+        table = part.read(&Names { classes: &counted, ..model }.narrow(data_options(&options)))?;
+    }
+    let loss = match &table.target {
+        // Two classes on one output.
+        Some(Target::Classes { .. }) if loss.is_none() && outputs == 1 => Loss::BinaryCrossEntropy,
+        _ => loss_of(&table, loss)?.0,
+    };
+    let mut rows = Rows { set: dataset(table)?, name: part.name() };
+    suit(&mut rows.set.labels, loss);
+    Ok((rows, loss))
+}
+
+/// Reads the inputs of rows for a trained model that takes `inputs` of them. Labels are neither wanted nor in the way:
+/// a target column that is named, or the last one if there is one column more than inputs, is left out.
+///
+/// # Errors
+/// For a file that cannot be read, or has another number of columns.
+pub fn read_inputs(options: &TrainOptions, model: Names<'_>, inputs: usize) -> Result<(Table, String), Failure> {
+    options.check()?;
+    let part = Part { file: options.data.as_deref(), labels: None, rows: options.filter.as_deref() };
+    let mut plain = model.narrow(data_options(options));
+    plain.classes = None;
+    if let TargetColumn::Columns(columns) = std::mem::take(&mut plain.target) {
+        plain.ignore.extend(columns);
+    }
+    plain.target = TargetColumn::None;
+    let with_target = data::Options { target: TargetColumn::Auto, task: Task::Auto, ..plain.clone() };
+    let filtered = part.filtered(plain)?;
+    let first = part.read_filtered(&filtered);
+    let table = match first {
+        Ok(table) if table.cols == inputs => table,
+        // Labels in the way: one column too many, or text among the numbers.
+        first if options.target.is_none() => match (part.read_filtered(&part.filtered(with_target)?), first) {
+            (Ok(table), _) if table.cols == inputs => table,
+            (_, Ok(table)) => table,
+            (Ok(_) | Err(data::Error::FeatureCount { .. }), Err(error)) | (Err(error), Err(_)) => {
+                return Err(error.into());
+            }
+        },
+        first => first?,
+    };
+    if table.cols != inputs {
+        let (name, found) = (part.name(), table.cols);
+        let message =
+            format!("{name} has {found} columns of inputs, the model takes {inputs}: --ignore leaves some out");
+        return Err(Failure::new(Kind::Data, message));
+    }
+    Ok((table, part.name()))
 }
 
 /// Names that only count the columns.
@@ -125,11 +180,11 @@ fn numbered(names: &[String]) -> bool {
     names.iter().enumerate().all(|(index, name)| *name == (index + 1).to_string())
 }
 
-fn data_options(options: &TrainOptions, classes: Option<Vec<String>>) -> Result<data::Options, Failure> {
+fn data_options(options: &TrainOptions) -> data::Options {
     let list = |text: &Option<String>| -> Vec<String> {
         text.iter().flat_map(|text| text.split(',')).map(|word| word.trim().to_owned()).collect()
     };
-    Ok(data::Options {
+    data::Options {
         task: match options.loss.map(Loss::from) {
             Some(Loss::CrossEntropy) => Task::Classes,
             Some(Loss::MeanSquaredError) => Task::Values,
@@ -140,12 +195,12 @@ fn data_options(options: &TrainOptions, classes: Option<Vec<String>>) -> Result<
             Some(_) => TargetColumn::Columns(list(&options.target)),
         },
         ignore: list(&options.ignore),
-        classes,
         ..data::Options::default()
-    })
+    }
 }
 
 /// One file, or some rows of it.
+#[derive(Clone, Copy)]
 struct Part<'a> {
     file: Option<&'a Path>,
     labels: Option<&'a Path>,
@@ -153,55 +208,128 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn read(&self, options: &data::Options) -> Result<Table, Failure> {
-        let mut options = data::Options { labels: self.labels.map(Path::to_path_buf), ..options.clone() };
+    fn name(&self) -> String {
+        self.file.map_or_else(|| digits::NAME.into(), |path| path.display().to_string())
+    }
+
+    fn filtered(&self, options: data::Options) -> Result<data::Options, Failure> {
+        let mut options = data::Options { labels: self.labels.map(Path::to_path_buf), ..options };
         if let Some(rows) = self.rows {
-            let filter = rows.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
-            options.filters.push(filter);
+            options.filters.push(filter(rows)?);
         }
-        Ok(match self.file {
-            None => digits::read(&options)?,
-            Some(file) => data::read(file, &options)?,
-        })
+        Ok(options)
+    }
+
+    fn read_filtered(&self, options: &data::Options) -> Result<Table, data::Error> {
+        match self.file {
+            None => digits::read(options),
+            Some(file) => data::read(file, options),
+        }
+    }
+
+    fn read(&self, options: &data::Options) -> Result<Table, Failure> {
+        Ok(self.read_filtered(&self.filtered(options.clone())?)?)
+    }
+
+    /// The rows to validate or to test on: a file of their own, or other rows of this one.
+    fn further(
+        &self,
+        file: &Option<PathBuf>,
+        labels: &Option<PathBuf>,
+        rows: &Option<String>,
+        options: &data::Options,
+    ) -> Result<Option<Rows>, Failure> {
+        let part = match (file, rows) {
+            (None, None) => return Ok(None),
+            (Some(file), rows) => Part { file: Some(file), labels: labels.as_deref(), rows: rows.as_deref() },
+            (None, Some(rows)) => {
+                self.refuse_overlap(rows, options)?;
+                Part { rows: Some(rows), ..*self }
+            }
+        };
+        let name = part.rows.map_or_else(|| part.name(), |rows| format!("{} where {rows}", part.name()));
+        Ok(Some(Rows { set: dataset(part.read(options)?)?, name }))
+    }
+
+    /// Rows that are trained on prove nothing when they are tested on.
+    fn refuse_overlap(&self, rows: &str, options: &data::Options) -> Result<(), Failure> {
+        let Some(trained) = self.rows else {
+            let message = "name the training rows with --where too: they must not overlap the rows held out";
+            return Err(Failure::new(Kind::Usage, message));
+        };
+        let mut both = self.filtered(data::Options { classes: None, ..options.clone() })?;
+        both.filters.push(filter(rows)?);
+        match self.read_filtered(&both) {
+            Err(data::Error::AllFiltered { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(table) => {
+                let count = table.rows;
+                let message = format!("--where {trained} and {rows} share {count} rows: rows held out must be others");
+                Err(Failure::new(Kind::Usage, message))
+            }
+        }
     }
 }
 
-/// A table as the library takes it, with the loss and the number of outputs that suit its target.
-fn dataset(table: Table, options: &TrainOptions) -> Result<(Dataset, Loss, usize), Failure> {
-    let asked = options.loss.map(Loss::from);
-    let (labels, loss, outputs) = match table.target {
-        Some(Target::Classes { labels, names }) => match asked.unwrap_or(Loss::CrossEntropy) {
-            Loss::BinaryCrossEntropy if names.len() == 2 => {
-                (Labels::Values(labels.iter().map(|label| *label as f32).collect()), Loss::BinaryCrossEntropy, 1)
-            }
+fn filter(text: &str) -> Result<RowFilter, Failure> {
+    text.parse().map_err(|error| Failure::new(Kind::Usage, error))
+}
+
+/// The loss that suits a target, and the number of outputs it asks for.
+fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure> {
+    match &table.target {
+        Some(Target::Classes { names, .. }) => match asked.unwrap_or(Loss::CrossEntropy) {
+            Loss::BinaryCrossEntropy if names.len() == 2 => Ok((Loss::BinaryCrossEntropy, 1)),
             Loss::BinaryCrossEntropy => {
+                let count = names.len();
                 let message =
-                    format!("--loss bce wants two classes or values from 0 to 1, the data has {} classes", names.len());
-                return Err(Failure::new(Kind::Usage, message));
+                    format!("--loss bce wants two classes or values from 0 to 1, the data has {count} classes");
+                Err(Failure::new(Kind::Usage, message))
             }
-            loss => (Labels::Classes(labels), loss, names.len()),
+            loss => Ok((loss, names.len())),
         },
         Some(Target::Values { values, cols, .. }) => {
-            (Labels::Values(values), asked.unwrap_or(Loss::MeanSquaredError), cols)
+            let loss = asked.unwrap_or(Loss::MeanSquaredError);
+            let outside = values.iter().position(|value| !(0.0..=1.0).contains(value));
+            if let (Loss::BinaryCrossEntropy, Some(at)) = (loss, outside) {
+                let (row, value) = (at / cols, values[at]);
+                let message = format!("--loss bce wants targets from 0 to 1, row {row} (counted from 0) has {value}");
+                return Err(Failure::new(Kind::Data, message));
+            }
+            Ok((loss, *cols))
         }
-        None => return Err(Failure::new(Kind::Usage, "the data has no target: name its column with --target")),
-    };
-    Ok((Dataset { inputs: table.inputs, features: table.cols, labels }, loss, outputs))
+        None => Err(Failure::new(Kind::Usage, "the data has no target: name its column with --target, or --labels")),
+    }
 }
 
-fn hold_out(rows: &mut Rows, share: f64, seed: u64, which: u32, option: &str) -> Result<Option<Rows>, Failure> {
-    if !(0.0..1.0).contains(&share) {
-        return Err(Failure::new(Kind::Usage, format_args!("{option} {share}: a share from 0 to below 1 is wanted")));
+/// A table as the library takes it.
+fn dataset(table: Table) -> Result<Dataset, Failure> {
+    let labels = match table.target {
+        Some(Target::Classes { labels, .. }) => Labels::Classes(labels),
+        Some(Target::Values { values, .. }) => Labels::Values(values),
+        None => return Err(Failure::new(Kind::Usage, "the data has no target: name its column with --target")),
+    };
+    Ok(Dataset { inputs: table.inputs, features: table.cols, labels })
+}
+
+/// Two classes on one output are its 0 and 1; done after the splits, which go by class.
+fn suit(labels: &mut Labels, loss: Loss) {
+    if let (Labels::Classes(classes), Loss::BinaryCrossEntropy) = (&*labels, loss) {
+        *labels = Labels::Values(classes.iter().map(|label| *label as f32).collect());
     }
+}
+
+fn hold_out(rows: &mut Rows, share: f64, seed: u64, which: u32) -> Result<Option<Rows>, Failure> {
     let (kept, held) = rows.set.hold_out(share, seed, which);
-    if kept.is_empty() {
-        return Err(Failure::new(Kind::Usage, format_args!("{option} {share} leaves no rows to train on")));
-    }
     if held.is_empty() {
         return Ok(None);
     }
-    let held =
-        Rows { set: rows.set.subset(&held), name: format!("{} of {}", option.trim_start_matches('-'), rows.name) };
+    let purpose = if which == TEST { "test" } else { "validation" };
+    if kept.is_empty() {
+        let message = format!("--{purpose}-split {share} leaves no rows of {} to train on", rows.name);
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let held = Rows { set: rows.set.subset(&held), name: format!("the {purpose} rows of {}", rows.name) };
     rows.set = rows.set.subset(&kept);
     Ok(Some(held))
 }

@@ -19,6 +19,15 @@ impl Show {
         }
     }
 
+    /// Something that went on but is worth a thought.
+    pub fn warn(&self, text: &str) {
+        if !self.quiet {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+        }
+        self.event("warning", serde_json::json!({ "message": text }));
+    }
+
     /// An event for programs: an object with a field `event`.
     pub fn event(&self, name: &str, mut fields: Value) {
         if self.json {

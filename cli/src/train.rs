@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use evenkeel::fit::{Event, Finish, Run};
+use evenkeel::fit::{Event, Finish, FitError, Run};
 use evenkeel::host::pool::Pool;
 use evenkeel::interchange::{resume, state_dict};
-use evenkeel::model::Standardize;
-use evenkeel::train::{Loss, Score};
-use evenkeel::{Level, Mlp, text};
+use evenkeel::train::Score;
+use evenkeel::{Level, text};
 use serde_json::json;
 
 use crate::atomic::write_atomically;
@@ -20,21 +19,33 @@ use crate::history::{self, Epoch};
 use crate::model::{self, Note};
 use crate::options::TrainOptions;
 use crate::progress::{Mode, Progress};
-use crate::report::{Figures, Outcome};
-use crate::rows::{self, Rows, Sets};
+use crate::report::{About, Figures, Outcome};
+use crate::rows::{Rows, Sets};
 use crate::show::Show;
+
+mod start;
+
+pub use start::{Origin, Plan, read_config};
+use start::{Started, start};
 
 /// Set by Ctrl-C: training stops after the batch it is in.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Least time between two checkpoints.
+/// Least time between two checkpoints, unless `--checkpoint-seconds` says otherwise.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(2);
+/// Then, saving to a slow disk takes at most about one part in so many of the time.
+const CHECKPOINT_SHARE: u32 = 20;
+
+/// The metric's name in files and curves.
+const METRIC: &str = "accuracy";
 
 /// Where and how.
 #[derive(Debug)]
 pub struct Job<'a> {
     /// The options, merged.
     pub options: &'a TrainOptions,
+    /// What to start from.
+    pub origin: &'a Origin,
     /// The folder for results.
     pub out: &'a Path,
     /// Threads.
@@ -50,126 +61,54 @@ pub struct Job<'a> {
 /// # Errors
 /// [`Failure`] with its exit code; files of an earlier run stay whole.
 pub fn train(job: &Job<'_>) -> Result<Outcome, Failure> {
-    let started = start(job)?;
-    let Started { sets, mut run, seconds } = started;
+    let started = start(job.options, job.origin, job.level)?;
     std::fs::create_dir_all(job.out).map_err(|error| {
         Failure::at(Kind::Write, job.out, format_args!("the folder cannot be made: {error}; choose another --out"))
     })?;
-    let config = toml::to_string(job.options).map_err(|error| Failure::new(Kind::Write, error))?;
-    write_atomically(job.out.join("config.toml"), config.as_bytes())?;
-    announce(job, &sets, &run);
+    write_atomically(job.out.join("config.toml"), config(&started.resolved)?.as_bytes())?;
+    announce(job, &started.sets, &started.run);
+    let Started { sets, mut run, note, seconds, .. } = started;
     let mut epochs = earlier_epochs(&run, seconds);
-    let finish = epochs_until_done(job, &sets, &mut run, &mut epochs)?;
-    if finish == Finish::Interrupted {
-        save_checkpoint(job, &run, &epochs)?;
-        let path = job.out.join("checkpoint.safetensors");
-        let message = format!("stopped; go on with: evenkeel train --from {}", path.display());
-        return Err(Failure::new(Kind::Interrupted, message));
-    }
-    save_checkpoint(job, &run, &epochs)?;
-    finish_run(job, &sets, &run, &epochs, finish)
-}
-
-struct Started {
-    sets: Sets,
-    run: Run,
-    /// Seconds of the epochs done before.
-    seconds: Vec<f64>,
-}
-
-/// Reads the data and makes the run: new, from a file's weights, or where a checkpoint left it.
-fn start(job: &Job<'_>) -> Result<Started, Failure> {
-    let options = job.options;
-    let saved = match &options.from {
-        Some(path) => Some((path, read_from(path, options)?)),
-        None => None,
+    let saver = Saver { job, note: note.json()? };
+    let finish = match epochs_until_done(&saver, &sets, &mut run, &mut epochs) {
+        Ok(finish) => Ok(finish),
+        Err(Broken::Fit(error)) => Err(error),
+        Err(Broken::Save(failure)) => return Err(failure),
     };
-    let classes = match &saved {
-        Some((_, From::Run(run))) => Some(run.model.classes.clone()).filter(|names| !names.is_empty()),
-        _ => None,
-    };
-    let sets = rows::read(options, classes)?;
-    let trainer = options.trainer(sets.loss, job.level)?;
-    let mut seconds = Vec::new();
-    let run = match saved {
-        Some((path, From::Run(resumed))) => {
-            if let Some(folder) = path.parent()
-                && let Ok(bytes) = std::fs::read(folder.join("history.csv"))
-                && let Ok((epochs, _)) = history::from_csv("history.csv", &bytes)
-            {
-                seconds = epochs.iter().map(|epoch| epoch.seconds).collect();
-            }
-            resumed.with(trainer).map_err(|error| Failure::at(Kind::Model, path, error))?
+    // As the last step left it, not as the best epoch was: so the run can also go on for more epochs.
+    saver.save(&run, &epochs)?;
+    let path = job.out.join("checkpoint.safetensors");
+    match finish {
+        Ok(Finish::Interrupted) => {
+            let message = format!("stopped; go on with: evenkeel train --from {}", quoted(&path));
+            Err(Failure::new(Kind::Interrupted, message))
         }
-        Some((_, From::Weights(mut model))) => {
-            if model.standardize.is_none() && options.standardize == Some(true) {
-                model.standardize = Some(Standardize::learn(&sets.train.set.inputs, sets.train.set.features));
-            }
-            model.classes.clone_from(&sets.classes);
-            Run::new(*model, trainer)?
+        Ok(finish) => {
+            run.restore_best();
+            finish_run(job, &sets, &run, &note, &epochs, finish)
         }
-        None => Run::new(fresh(options, &sets)?, trainer)?,
-    };
-    check_ends(&run.model, &sets)?;
-    Ok(Started { sets, run, seconds })
-}
-
-/// A file to start from.
-enum From {
-    Run(Box<resume::Resume>),
-    Weights(Box<Mlp>),
-}
-
-fn read_from(path: &Path, options: &TrainOptions) -> Result<From, Failure> {
-    let bytes = model::bytes(path)?;
-    match resume::read(&bytes) {
-        Ok(resume::Saved::Run(run)) => {
-            let same =
-                options.net.as_deref().is_none_or(|net| text::parse(net).is_ok_and(|net| net == run.model.layers()));
-            if !same {
-                let message = "the checkpoint's network is not that of --net: leave --net out to go on with it";
-                return Err(Failure::at(Kind::Usage, path, message));
-            }
-            Ok(From::Run(Box::new(run)))
+        Err(error @ FitError::NonFinite { .. }) => {
+            let message = format!("{error}. The run so far: evenkeel train --from {} --lr SMALLER", quoted(&path));
+            Err(Failure::new(Kind::Diverged, message))
         }
-        Ok(resume::Saved::Network(model)) => Ok(From::Weights(Box::new(model))),
-        Err(_) => Ok(From::Weights(Box::new(model::network(path, &bytes, options.net.as_deref(), None)?))),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn fresh(options: &TrainOptions, sets: &Sets) -> Result<Mlp, Failure> {
-    let standard = format!("dense(64) bn relu dropout(0.2) dense(64) bn relu dropout(0.2) dense({})", sets.outputs);
-    let net = options.net.as_deref().unwrap_or(&standard);
-    let layers = text::parse(net).map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))?;
-    let mut model = Mlp::new(sets.train.set.features, layers)?;
-    model.init(options.init()?, options.seed());
-    if options.standardize.unwrap_or(true) {
-        model.standardize = Some(Standardize::learn(&sets.train.set.inputs, sets.train.set.features));
-    }
-    model.classes.clone_from(&sets.classes);
-    if model.network().outputs() == 1 {
-        // Two classes on one output: names belong to outputs.
-        model.classes.clear();
-    }
-    Ok(model)
+/// The text of `config.toml`.
+fn config(options: &TrainOptions) -> Result<String, Failure> {
+    let text = toml::to_string(options).map_err(|error| Failure::new(Kind::Write, error))?;
+    let data =
+        if options.data.is_none() { "# No data file: the UCI digits that ship inside the command.\n" } else { "" };
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(format!("# evenkeel {version}: evenkeel train --config THIS_FILE --out FOLDER repeats the run.\n{data}{text}"))
 }
 
-/// The network's ends must be the data's.
-fn check_ends(model: &Mlp, sets: &Sets) -> Result<(), Failure> {
-    let (inputs, outputs) = (model.network().inputs(), model.network().outputs());
-    if inputs != sets.train.set.features {
-        let message = format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features);
-        return Err(Failure::new(Kind::Usage, message));
-    }
-    if outputs != sets.outputs {
-        let what = if sets.loss == Loss::CrossEntropy { "classes" } else { "target values a row" };
-        let message = format!(
-            "the network ends with {outputs} outputs, {} has {} {what}: end it with dense({})",
-            sets.train.name, sets.outputs, sets.outputs
-        );
-        return Err(Failure::new(Kind::Usage, message));
-    }
-    Ok(())
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+=,:@%".contains(c));
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn announce(job: &Job<'_>, sets: &Sets, run: &Run) {
@@ -194,6 +133,9 @@ fn announce(job: &Job<'_>, sets: &Sets, run: &Run) {
             "validation_rows": rows(&sets.validation), "test_rows": rows(&sets.test), "epochs_done": run.progress.epoch,
         }),
     );
+    if sets.validation.is_none() && run.trainer.early_stopping.is_some() {
+        job.show.warn("no validation data: early stopping looks at the training rows and cannot notice overfitting");
+    }
 }
 
 fn earlier_epochs(run: &Run, seconds: Vec<f64>) -> Vec<Epoch> {
@@ -213,8 +155,35 @@ fn shown(record: &evenkeel::fit::EpochRecord, seconds: f64) -> Epoch {
     }
 }
 
+/// What ends training before its time.
+enum Broken {
+    Fit(FitError),
+    Save(Failure),
+}
+
+impl<E: Into<FitError>> From<E> for Broken {
+    fn from(error: E) -> Self {
+        Broken::Fit(error.into())
+    }
+}
+
+/// Writes checkpoints.
+struct Saver<'a> {
+    job: &'a Job<'a>,
+    note: String,
+}
+
+impl Saver<'_> {
+    fn save(&self, run: &Run, epochs: &[Epoch]) -> Result<(), Failure> {
+        let bytes = resume::to_bytes_with(run, &self.note).map_err(|error| Failure::new(Kind::Write, error))?;
+        write_atomically(self.job.out.join("checkpoint.safetensors"), &bytes)?;
+        Ok(write_atomically(self.job.out.join("history.csv"), history::to_csv(epochs, METRIC).as_bytes())?)
+    }
+}
+
 /// Trains, showing progress and saving checkpoints, until the run is over or interrupted.
-fn epochs_until_done(job: &Job<'_>, sets: &Sets, run: &mut Run, epochs: &mut Vec<Epoch>) -> Result<Finish, Failure> {
+fn epochs_until_done(saver: &Saver<'_>, sets: &Sets, run: &mut Run, epochs: &mut Vec<Epoch>) -> Result<Finish, Broken> {
+    let job = saver.job;
     let train = sets.train.set.view()?;
     let validation = sets.validation.as_ref().map(|rows| rows.set.view()).transpose()?;
     let trainer = run.trainer;
@@ -222,14 +191,26 @@ fn epochs_until_done(job: &Job<'_>, sets: &Sets, run: &mut Run, epochs: &mut Vec
     let mode = if job.show.quiet { Mode::Quiet } else { Mode::Auto };
     let mut progress = Progress::new(mode, trainer.epochs, batches.count() as u32)
         .rows_per_epoch(train.rows() as u64)
+        .metric_name(METRIC)
         .resumed_after(run.progress.epoch);
-    // Also before the first epoch: from then on there is something to go on from, whatever happens.
-    save_checkpoint(job, run, epochs)?;
-    let mut saved = Instant::now();
+    let asked = job.options.checkpoint_seconds.map(Duration::from_secs_f64);
+    let mut pause = asked.unwrap_or(CHECKPOINT_PAUSE);
+    // At once, too: from then on there is something to go on from, whatever happens.
+    let mut saved = None;
     let mut epoch_began = Instant::now();
     loop {
-        let mut save_due = false;
+        if saved.is_none_or(|saved: Instant| saved.elapsed() >= pause) {
+            let began = Instant::now();
+            if let Err(failure) = saver.save(run, epochs) {
+                progress.finish("");
+                return Err(Broken::Save(failure));
+            }
+            pause = asked.unwrap_or_else(|| CHECKPOINT_PAUSE.max(began.elapsed() * CHECKPOINT_SHARE));
+            saved = Some(Instant::now());
+        }
+        let due = saved;
         let mut observe = |event: Event<'_>| {
+            let mut save = false;
             match event {
                 Event::Batch { done, loss, .. } => progress.batch(done as u32, loss),
                 Event::Epoch { record, improved, .. } => {
@@ -238,30 +219,18 @@ fn epochs_until_done(job: &Job<'_>, sets: &Sets, run: &mut Run, epochs: &mut Vec
                     progress.epoch(&epoch, improved);
                     job.show.event("epoch", epoch_json(&epoch, improved));
                     epochs.push(epoch);
-                    save_due = saved.elapsed() >= CHECKPOINT_PAUSE;
+                    save = due.is_none_or(|saved| saved.elapsed() >= pause);
                 }
                 _ => {}
             }
             // A run continues with the same bits, so it is stopped for a moment to be saved.
-            if save_due || INTERRUPTED.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if save || INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let finish = match job.pool.enter(|| run.fit(train, validation, job.pool, &mut observe)) {
-            Ok(finish) => finish,
-            Err(error) => {
-                progress.finish("");
-                return Err(error.into());
-            }
-        };
-        if finish != Finish::Interrupted || INTERRUPTED.load(Ordering::Relaxed) {
+        let finish = job.pool.enter(|| run.advance(train, validation, job.pool, &mut observe));
+        if !matches!(finish, Ok(Finish::Interrupted)) || INTERRUPTED.load(Ordering::Relaxed) {
             progress.finish("");
-            return Ok(finish);
+            return Ok(finish?);
         }
-        save_checkpoint(job, run, epochs)?;
-        saved = Instant::now();
     }
 }
 
@@ -273,43 +242,56 @@ fn epoch_json(epoch: &Epoch, best: bool) -> serde_json::Value {
     })
 }
 
-fn save_checkpoint(job: &Job<'_>, run: &Run, epochs: &[Epoch]) -> Result<(), Failure> {
-    let bytes = resume::to_bytes(run).map_err(|error| Failure::new(Kind::Write, error))?;
-    write_atomically(job.out.join("checkpoint.safetensors"), &bytes)?;
-    Ok(write_atomically(job.out.join("history.csv"), history::to_csv(epochs, "accuracy").as_bytes())?)
-}
-
 /// Scores, folds, compares, draws, reports.
-fn finish_run(job: &Job<'_>, sets: &Sets, run: &Run, epochs: &[Epoch], finish: Finish) -> Result<Outcome, Failure> {
+fn finish_run(
+    job: &Job<'_>,
+    sets: &Sets,
+    run: &Run,
+    note: &Note,
+    epochs: &[Epoch],
+    finish: Finish,
+) -> Result<Outcome, Failure> {
     let (level, pool, loss) = (job.level, job.pool, sets.loss);
-    let score = |rows: &Rows| -> Result<Score, Failure> {
+    // The network first: whatever folding makes of it, the training was not in vain.
+    let state_dict =
+        state_dict::to_bytes_with(&run.model, &note.json()?).map_err(|error| Failure::new(Kind::Write, error))?;
+    let network = job.out.join("model.safetensors");
+    write_atomically(&network, &state_dict)?;
+    let best = run.history.best_epoch.map(|epoch| epoch + 1);
+    let title = text::print(run.model.layers());
+    let curves = crate::curves::svg(&Curves { title: &title, metric_name: METRIC, epochs, best_epoch: best });
+    write_atomically(job.out.join("curves.svg"), curves.as_bytes())?;
+    let score = |rows: &Rows| -> Result<Figures, Failure> {
         let view = rows.set.view()?;
-        Ok(pool.enter(|| run.model.score(level, pool, view, loss))?)
+        let score: Score = pool.enter(|| run.model.score(level, pool, view, loss))?;
+        Ok(Figures::of(score, loss))
     };
     let train = score(&sets.train)?;
     let validation = sets.validation.as_ref().map(score).transpose()?;
     let test = sets.test.as_ref().map(score).transpose()?;
     let probe = sets.test.as_ref().or(sets.validation.as_ref()).unwrap_or(&sets.train);
-    let note = Note {
-        net: text::print(run.model.layers()),
-        features: if sets.features.len() <= 4096 { sets.features.clone() } else { Vec::new() },
-        loss: loss.name().into(),
-    };
     let weights = job.options.weights.unwrap_or_default().into();
-    let (image, fold) = model::fold(&run.model, weights, &note, Some(&probe.set.inputs), level, pool)?;
-    let same_class = (loss == Loss::CrossEntropy).then(|| same_classes(job, run, &image, probe)).transpose()?;
-    let state_dict = state_dict::to_bytes(&run.model).map_err(|error| Failure::new(Kind::Write, error))?;
-    write_atomically(job.out.join("model.safetensors"), &state_dict)?;
+    let folded = pool.enter(|| model::fold(&run.model, weights, note, Some(&probe.set.inputs), level, pool));
+    let (image, fold) = folded.map_err(|failure| {
+        let message = format!("{failure}; the network as it was trained is in {}", network.display());
+        Failure::new(failure.kind, message)
+    })?;
+    let same_class = loss.has_accuracy().then(|| same_classes(job, run, &image, probe)).transpose()?;
     write_atomically(job.out.join("model.keel"), &image)?;
-    let best = run.history.best_epoch.map(|epoch| epoch + 1);
-    let title = text::print(run.model.layers());
-    let curves = Curves { title: &title, metric_name: "accuracy", epochs, best_epoch: best };
-    let curves = crate::curves::svg(&curves);
-    write_atomically(job.out.join("curves.svg"), curves.as_bytes())?;
     let outcome = Outcome {
-        train: Figures::of(train, loss),
-        validation: validation.map(|score| Figures::of(score, loss)),
-        test: test.map(|score| Figures::of(score, loss)),
+        about: About {
+            data: sets.train.name.clone(),
+            net: title,
+            inputs: sets.train.set.features,
+            outputs: sets.outputs,
+            parameters: run.model.parameters(),
+            level: level.name(),
+            seed: run.trainer.seed,
+            loss: loss.name(),
+        },
+        train,
+        validation,
+        test,
         epochs: run.history.epochs.len() as u32,
         best_epoch: best,
         stopped_early: finish == Finish::Stopped,
@@ -328,9 +310,12 @@ fn finish_run(job: &Job<'_>, sets: &Sets, run: &Run, epochs: &[Epoch], finish: F
 /// `(equal, all)`: rows to which image and unfolded network give the same class.
 fn same_classes(job: &Job<'_>, run: &Run, image: &[u8], rows: &Rows) -> Result<(usize, usize), Failure> {
     let outputs = run.model.network().outputs();
-    let unfolded = run.model.predict(job.level, job.pool, &rows.set.inputs)?;
-    let folded = model::run(image, job.level, job.pool, &rows.set.inputs, 256)?;
-    let best = evenkeel::train::loss::best;
-    let equal = unfolded.chunks(outputs).zip(folded.chunks(outputs)).filter(|(a, b)| best(a) == best(b)).count();
+    let unfolded = job.pool.enter(|| run.model.predict(job.level, job.pool, &rows.set.inputs))?;
+    let folded = job.pool.enter(|| model::run(image, job.level, job.pool, &rows.set.inputs, 256))?;
+    let class = |row: &[f32]| match row {
+        [value] => usize::from(*value > 0.0),
+        row => evenkeel::train::loss::best(row),
+    };
+    let equal = unfolded.chunks(outputs).zip(folded.chunks(outputs)).filter(|(a, b)| class(a) == class(b)).count();
     Ok((equal, rows.set.rows()))
 }

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 
-use super::InterchangeError;
+use super::{InterchangeError, TensorInfo};
 use crate::memory::Buffer;
 use crc32fast::hash as crc32;
 
@@ -95,8 +95,9 @@ fn checksum_position(bytes: &[u8]) -> Option<usize> {
     (at + 8 <= header.len()).then_some(at + 8)
 }
 
+/// The crates' messages may quote the file: shortened, so that a damaged one does not flood the screen.
 fn format_error(error: impl ToString) -> InterchangeError {
-    InterchangeError::Format(error.to_string())
+    InterchangeError::Format(super::clipped(&error.to_string(), 300))
 }
 
 /// A file that has been read.
@@ -109,6 +110,9 @@ impl<'a> File<'a> {
     /// Checks and reads a file.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, InterchangeError> {
         let (header, _) = split_header(bytes)?;
+        if header.first() != Some(&b'{') {
+            return Err(InterchangeError::Format("the header does not begin with {".into()));
+        }
         refuse_duplicates(header)?;
         let (_, parsed) = SafeTensors::read_metadata(bytes).map_err(format_error)?;
         let metadata = parsed.metadata().clone().unwrap_or_default();
@@ -117,6 +121,26 @@ impl<'a> File<'a> {
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(format_error)?;
         Ok(Self { tensors: tensors.tensors().into_iter().collect(), metadata })
+    }
+
+    /// Name, shape and type of every tensor.
+    pub(super) fn describe(&self) -> Vec<TensorInfo> {
+        let info = |(name, view): (&String, &TensorView<'_>)| TensorInfo {
+            name: name.clone(),
+            shape: view.shape().to_vec(),
+            dtype: format!("{:?}", view.dtype()).to_lowercase(),
+        };
+        self.tensors.iter().map(info).collect()
+    }
+
+    /// Refuses a tensor that is missing or has another shape, before anything is allocated for it.
+    pub(super) fn check_shape(&self, name: &str, expected: &[usize]) -> Result<(), InterchangeError> {
+        let view = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
+        if view.shape() == expected {
+            return Ok(());
+        }
+        let (expected, found) = (expected.to_vec(), view.shape().to_vec());
+        Err(InterchangeError::Shape { name: name.to_string(), expected, found })
     }
 
     /// The names of all tensors.
@@ -171,11 +195,18 @@ impl<'a> File<'a> {
         self.tensors.retain(|name, _| !name.starts_with(prefix));
     }
 
-    /// Takes an integer, if it is there.
-    pub(super) fn take_i64(&mut self, name: &str) -> Option<i64> {
-        let view = self.tensors.remove(name)?;
-        let bytes: [u8; 8] = view.data().try_into().ok()?;
-        (view.dtype() == Dtype::I64).then(|| i64::from_le_bytes(bytes))
+    /// Takes a whole number that is not negative, if it is there.
+    pub(super) fn take_count(&mut self, name: &str) -> Result<Option<u64>, InterchangeError> {
+        let Some(view) = self.tensors.remove(name) else { return Ok(None) };
+        let wrong = |problem: String| InterchangeError::Value { name: name.to_string(), problem };
+        let Ok(bytes) = <[u8; 8]>::try_from(view.data()) else {
+            return Err(wrong(format!("is not one 64-bit whole number but {:?} of {:?}", view.shape(), view.dtype())));
+        };
+        if view.dtype() != Dtype::I64 {
+            return Err(wrong(format!("is of type {:?}, a 64-bit whole number is wanted", view.dtype())));
+        }
+        let count = i64::from_le_bytes(bytes);
+        u64::try_from(count).map(Some).map_err(|_| wrong(format!("is {count}, a count is never negative")))
     }
 
     /// Refuses what has not been taken.
@@ -191,32 +222,61 @@ impl<'a> File<'a> {
 /// Compares the checksum in the metadata with that of the bytes.
 fn check(bytes: &[u8], stored: Option<&String>) -> Result<(), InterchangeError> {
     let at = checksum_position(bytes).ok_or(InterchangeError::Checksum)?;
-    let mut zeroed = bytes.to_vec();
-    zeroed[at..at + 8].copy_from_slice(ZEROS.as_bytes());
-    if stored == Some(&format!("{:08x}", crc32(&zeroed))) { Ok(()) } else { Err(InterchangeError::Checksum) }
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&bytes[..at]);
+    crc.update(ZEROS.as_bytes());
+    crc.update(&bytes[at + ZEROS.len()..]);
+    if stored == Some(&format!("{:08x}", crc.finalize())) { Ok(()) } else { Err(InterchangeError::Checksum) }
 }
 
-/// Two entries of one name would show different tensors to different readers.
+/// Two entries of one name, at any depth, would show different things to different readers.
 fn refuse_duplicates(header: &[u8]) -> Result<(), InterchangeError> {
-    struct Names;
-    impl<'de> serde::de::Visitor<'de> for Names {
-        type Value = ();
+    struct Unique;
+    impl<'de> serde::Deserialize<'de> for Unique {
+        fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+            reader.deserialize_any(Unique)
+        }
+    }
+    impl<'de> serde::de::Visitor<'de> for Unique {
+        type Value = Self;
         fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
             f.write_str("a table of tensors")
         }
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
             let mut seen = std::collections::HashSet::new();
             while let Some(name) = map.next_key::<String>()? {
-                map.next_value::<serde::de::IgnoredAny>()?;
-                if !seen.insert(name.clone()) {
-                    return Err(serde::de::Error::custom(format!("tensor {name} stands twice in the header")));
+                map.next_value::<Unique>()?;
+                if let Some(name) = seen.replace(name) {
+                    let name = super::shown(&name);
+                    return Err(serde::de::Error::custom(format!("{name} stands twice in the header")));
                 }
             }
-            Ok(())
+            Ok(self)
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+            while seq.next_element::<Unique>()?.is_some() {}
+            Ok(self)
+        }
+        fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+            Ok(self)
+        }
+        fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+            Ok(self)
+        }
+        fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+            Ok(self)
+        }
+        fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+            Ok(self)
+        }
+        fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+            Ok(self)
+        }
+        fn visit_unit<E>(self) -> Result<Self, E> {
+            Ok(self)
         }
     }
-    let mut reader = serde_json::Deserializer::from_slice(header);
-    serde::Deserializer::deserialize_map(&mut reader, Names).map_err(format_error)
+    serde_json::from_slice::<Unique>(header).map(drop).map_err(format_error)
 }
 
 fn values(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, InterchangeError> {
@@ -227,9 +287,20 @@ fn values(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, InterchangeErro
         Dtype::F16 => data.as_chunks::<2>().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect(),
         Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32()).collect(),
         other => {
-            let problem = format!("tensor {name} is of type {other:?}, expected a floating-point type");
-            return Err(InterchangeError::Format(problem));
+            let problem = format!("is of type {other:?}, a floating-point type is wanted");
+            return Err(InterchangeError::Value { name: name.to_string(), problem });
         }
     };
-    Ok(values)
+    sound(name, values)
+}
+
+/// No NaN, no infinity: a network with one of them answers nothing else.
+fn sound(name: &str, values: Vec<f32>) -> Result<Vec<f32>, InterchangeError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(at) => {
+            let problem = format!("has {} as value {at} (counted from 0), it must be finite in 32 bits", values[at]);
+            Err(InterchangeError::Value { name: name.to_string(), problem })
+        }
+    }
 }

@@ -14,9 +14,9 @@ use super::{InterchangeError, state_dict};
 use crate::fit::{EpochRecord, History, Progress, Run, Trainer};
 use crate::memory::Buffer;
 use crate::model::Mlp;
-use crate::train::{Score, StopState};
+use crate::train::{Optimizer, Score, StopState};
 
-const KEY: &str = "evenkeel.run";
+pub(super) const KEY: &str = "evenkeel.run";
 
 /// What a file held.
 #[derive(Debug)]
@@ -37,6 +37,48 @@ pub struct Resume {
     best: Option<(Buffer, Buffer)>,
     progress: Progress,
     history: History,
+    recipe: Recipe,
+}
+
+/// What must not change between the parts of one run; the rest (rate, epochs, patience, penalties) may.
+#[derive(Clone, Debug, PartialEq)]
+struct Recipe {
+    optimizer: String,
+    loss: String,
+    seed: u64,
+    batch: u64,
+    shuffle: bool,
+}
+
+impl Recipe {
+    fn of(trainer: &Trainer) -> Self {
+        let optimizer = match trainer.rules.optimizer {
+            Optimizer::Sgd { momentum: 0.0, .. } => "sgd without momentum",
+            Optimizer::Sgd { .. } => "sgd with momentum",
+            Optimizer::Adam { .. } => "adam",
+            Optimizer::AdamW { .. } => "adamw",
+        };
+        Self {
+            optimizer: optimizer.into(),
+            loss: trainer.rules.loss.name().into(),
+            seed: trainer.seed,
+            batch: trainer.batch as u64,
+            shuffle: trainer.shuffle,
+        }
+    }
+
+    /// The first difference: what, here, there.
+    fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let pairs = [
+            ("optimiser", &self.optimizer, &other.optimizer),
+            ("loss", &self.loss, &other.loss),
+            ("seed", &self.seed.to_string(), &other.seed.to_string()),
+            ("batch size", &self.batch.to_string(), &other.batch.to_string()),
+            ("shuffling", &self.shuffle.to_string(), &other.shuffle.to_string()),
+        ];
+        let (what, ours, theirs) = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
+        Some((what, ours.clone(), theirs.clone()))
+    }
 }
 
 impl Resume {
@@ -46,17 +88,30 @@ impl Resume {
         self.progress
     }
 
+    /// Whether early stopping has ended the run.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.history.stopped_epoch.is_some()
+    }
+
     /// The run, trained as `trainer` says: equal settings give equal bits.
     ///
+    /// Epochs, patience, rate, schedule and penalties may differ from those of the run so far. A run that early
+    /// stopping ended goes on if `trainer` has more patience.
+    ///
     /// # Errors
-    /// [`InterchangeError::Metadata`] if the optimiser keeps another number of moments than the one that wrote the
-    /// file.
+    /// [`InterchangeError::Metadata`] for another optimiser, loss, seed, batch size or order of the rows.
     pub fn with(self, trainer: Trainer) -> Result<Run, InterchangeError> {
-        let Self { model, moments, best, progress, history } = self;
+        let Self { model, moments, best, progress, mut history, recipe } = self;
+        if let Some((what, ours, theirs)) = recipe.difference(&Recipe::of(&trainer)) {
+            return Err(broken(&format!("the run's {what} is {ours}, it cannot go on with {theirs}")));
+        }
         let expected = trainer.rules.optimizer.moments() * model.params.len();
         if moments.len() != expected {
-            let problem = format!("the optimiser's state has {} values, this one needs {expected}", moments.len());
-            return Err(InterchangeError::Metadata { key: "run.moments".into(), problem });
+            return Err(broken(&format!("the optimiser's state has {} values, not {expected}", moments.len())));
+        }
+        if trainer.early_stopping.is_none_or(|stop| progress.stop.wait < stop.patience) {
+            history.stopped_epoch = None;
         }
         Ok(Run { model, trainer, moments, best, progress, history })
     }
@@ -67,6 +122,14 @@ impl Resume {
 /// # Errors
 /// [`InterchangeError::Format`] if the tensors cannot be written.
 pub fn to_bytes(run: &Run) -> Result<Vec<u8>, InterchangeError> {
+    to_bytes_with(run, "")
+}
+
+/// As [`to_bytes`], with a free text that [`note`](super::note) reads back.
+///
+/// # Errors
+/// As [`to_bytes`].
+pub fn to_bytes_with(run: &Run, note: &str) -> Result<Vec<u8>, InterchangeError> {
     let mut tensors = state_dict::tensors(&run.model);
     let flat = |values: &[f32]| Tensor::f32(std::vec![values.len()], values);
     tensors.insert("run.moments".into(), flat(&run.moments));
@@ -74,9 +137,14 @@ pub fn to_bytes(run: &Run) -> Result<Vec<u8>, InterchangeError> {
         tensors.insert("run.best.params".into(), flat(params));
         tensors.insert("run.best.state".into(), flat(state));
     }
-    let mut metadata = state_dict::metadata(&run.model)?;
-    let progress = &run.progress;
+    let mut metadata = state_dict::metadata(&run.model, note)?;
+    let (progress, recipe) = (&run.progress, Recipe::of(&run.trainer));
     let value = json!({
+        "optimizer": recipe.optimizer,
+        "loss_name": recipe.loss,
+        "seed": recipe.seed,
+        "batch_rows": recipe.batch,
+        "shuffle": recipe.shuffle,
         "epoch": progress.epoch,
         "batch": progress.batch,
         "step": progress.step,
@@ -117,37 +185,55 @@ pub fn read(bytes: &[u8]) -> Result<Saved, InterchangeError> {
     {
         return Err(broken("the best weights are not those of this network"));
     }
-    let (progress, history) = parse(&text).ok_or_else(|| broken("a field is missing or not a number"))?;
-    Ok(Saved::Run(Resume { model, moments, best, progress, history }))
+    let (progress, history, recipe) =
+        parse(&text).ok_or_else(|| broken("a field is missing, or its value makes no sense"))?;
+    Ok(Saved::Run(Resume { model, moments, best, progress, history, recipe }))
 }
 
 fn broken(problem: &str) -> InterchangeError {
     InterchangeError::Metadata { key: KEY.into(), problem: problem.into() }
 }
 
-fn parse(text: &str) -> Option<(Progress, History)> {
+/// Counters beyond any run would overflow in the next step.
+const MOST: u64 = 1 << 60;
+
+fn parse(text: &str) -> Option<(Progress, History, Recipe)> {
     let value: Value = serde_json::from_str(text).ok()?;
-    let count = |key: &str| value[key].as_u64();
-    let epoch_of = |value: &Value| value.as_u64().and_then(|epoch| u32::try_from(epoch).ok());
+    let count = |key: &str| value[key].as_u64().filter(|count| *count < MOST);
+    let epoch_of = |value: &Value| u32::try_from(value.as_u64()?).ok().filter(|epoch| *epoch < u32::MAX);
+    let maybe_epoch = |value: &Value| if value.is_null() { Some(None) } else { epoch_of(value).map(Some) };
     let best = match &value["best"] {
         Value::Null => None,
-        best => Some((float(&best[0])?, epoch_of(&best[1])?)),
+        best => Some((float(&best[0]).filter(|value| !value.is_nan())?, epoch_of(&best[1])?)),
     };
+    let epochs = value["epochs"].as_array()?.iter().map(read_epoch).collect::<Option<Vec<_>>>()?;
     let progress = Progress {
-        epoch: u32::try_from(count("epoch")?).ok()?,
+        epoch: epoch_of(&value["epoch"])?,
         batch: usize::try_from(count("batch")?).ok()?,
         step: count("step")?,
         score: Score { loss: float(&value["loss"])?, hits: float(&value["hits"])?, rows: count("rows")? },
         stop: StopState { best, wait: u32::try_from(count("wait")?).ok()? },
         lr: float(&value["lr"])? as f32,
     };
-    let epochs = value["epochs"].as_array()?.iter().map(read_epoch).collect::<Option<Vec<_>>>()?;
     let history = History {
+        best_epoch: maybe_epoch(&value["best_epoch"])?,
+        stopped_epoch: maybe_epoch(&value["stopped_epoch"])?,
         epochs,
-        best_epoch: epoch_of(&value["best_epoch"]),
-        stopped_epoch: epoch_of(&value["stopped_epoch"]),
     };
-    Some((progress, history))
+    // Epochs are numbered without a gap, and what is remembered of them lies in the past.
+    let numbered = (0..).zip(&history.epochs).all(|(number, record): (u32, _)| record.epoch == number);
+    let past = [history.best_epoch, history.stopped_epoch, best.map(|(_, epoch)| epoch)];
+    let sound = numbered
+        && history.epochs.len() == progress.epoch as usize
+        && past.into_iter().flatten().all(|epoch| epoch < progress.epoch);
+    let recipe = Recipe {
+        optimizer: value["optimizer"].as_str()?.into(),
+        loss: value["loss_name"].as_str()?.into(),
+        seed: value["seed"].as_u64()?,
+        batch: count("batch_rows")?,
+        shuffle: value["shuffle"].as_bool()?,
+    };
+    sound.then_some((progress, history, recipe))
 }
 
 fn epoch(record: &EpochRecord) -> Value {

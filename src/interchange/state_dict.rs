@@ -19,7 +19,15 @@ use crate::train::{batches_seen, set_batches_seen};
 /// # Errors
 /// [`InterchangeError::Format`] if the tensors cannot be written.
 pub fn to_bytes(model: &Mlp) -> Result<Vec<u8>, InterchangeError> {
-    write(&tensors(model), metadata(model)?)
+    to_bytes_with(model, "")
+}
+
+/// As [`to_bytes`], with a free text that [`note`](super::note) reads back, for instance where the network comes from.
+///
+/// # Errors
+/// As [`to_bytes`].
+pub fn to_bytes_with(model: &Mlp, note: &str) -> Result<Vec<u8>, InterchangeError> {
+    write(&tensors(model), metadata(model, note)?)
 }
 
 /// Reads a network whose text the file carries (a file that [`to_bytes`] or [`super::resume::to_bytes`] wrote).
@@ -52,7 +60,9 @@ pub fn load(model: &mut Mlp, bytes: &[u8]) -> Result<(), InterchangeError> {
 
 /// What a run adds to the file is no concern of a reader of weights.
 fn finish(mut file: File<'_>) -> Result<(), InterchangeError> {
-    file.drop_prefix("run.");
+    if file.metadata.contains_key(super::resume::KEY) {
+        file.drop_prefix("run.");
+    }
     file.finish()
 }
 
@@ -63,6 +73,8 @@ pub(super) fn read_model(file: &mut File<'_>) -> Result<Mlp, InterchangeError> {
     let problem = |key: &str, problem: String| InterchangeError::Metadata { key: key.into(), problem };
     let layers = text::parse(net).map_err(|error| problem("evenkeel.net", error.to_string()))?;
     let inputs = inputs.parse().map_err(|_| problem("evenkeel.inputs", format!("{inputs:?} is not a number")))?;
+    let network = Network::new(inputs, &layers).map_err(|error| problem("evenkeel.net", error.to_string()))?;
+    check_shapes(&network, file)?;
     let mut model = Mlp::new(inputs, layers).map_err(|error| problem("evenkeel.net", error.to_string()))?;
     fill(&mut model, file)?;
     apply_metadata(&mut model, file)?;
@@ -98,8 +110,11 @@ pub(super) fn tensors(model: &Mlp) -> BTreeMap<String, Tensor> {
     tensors
 }
 
-pub(super) fn metadata(model: &Mlp) -> Result<BTreeMap<String, String>, InterchangeError> {
+pub(super) fn metadata(model: &Mlp, note: &str) -> Result<BTreeMap<String, String>, InterchangeError> {
     let mut metadata = BTreeMap::new();
+    if !note.is_empty() {
+        metadata.insert(super::NOTE.into(), note.into());
+    }
     metadata.insert("evenkeel.net".into(), text::print(model.layers()));
     metadata.insert("evenkeel.inputs".into(), model.network().inputs().to_string());
     let json = |key: &str, value: serde_json::Result<String>| {
@@ -128,10 +143,49 @@ fn apply_metadata(model: &mut Mlp, file: &File<'_>) -> Result<(), InterchangeErr
             return Err(problem(key, "the number of means and deviations is not the number of inputs"));
         }
         let values = |bits: Vec<u32>| bits.into_iter().map(f32::from_bits).collect();
-        model.standardize = Some(Standardize { mean: values(mean), inv_std: values(inv_std) });
+        let (mean, inv_std): (Vec<f32>, Vec<f32>) = (values(mean), values(inv_std));
+        if !mean.iter().chain(&inv_std).all(|value| value.is_finite()) {
+            return Err(problem(key, "a mean or a deviation is NaN or infinite"));
+        }
+        model.standardize = Some(Standardize { mean, inv_std });
     }
     if let Some(text) = file.metadata.get("evenkeel.classes") {
-        model.classes = serde_json::from_str(text).map_err(|error| problem("evenkeel.classes", &error.to_string()))?;
+        let key = "evenkeel.classes";
+        let classes: Vec<String> = serde_json::from_str(text).map_err(|error| problem(key, &error.to_string()))?;
+        let outputs = model.network().outputs();
+        if classes.len() != outputs && (outputs, classes.len()) != (1, 2) {
+            return Err(problem(key, &format!("{} names for {outputs} outputs", classes.len())));
+        }
+        model.classes = classes;
+    }
+    Ok(())
+}
+
+/// Refuses a file whose tensors are not the network's, before any memory is taken for the network: what a header
+/// claims costs nothing, what it holds is no larger than the file.
+///
+/// # Errors
+/// [`InterchangeError::Missing`] or [`InterchangeError::Shape`], and those of a damaged file.
+pub fn check_fits(bytes: &[u8], network: &Network<'_>) -> Result<(), InterchangeError> {
+    check_shapes(network, &File::read(bytes)?)
+}
+
+fn check_shapes(network: &Network<'_>, file: &File<'_>) -> Result<(), InterchangeError> {
+    for node in network.nodes() {
+        let name = |part: &str| format!("{}.{part}", node.index);
+        match node.layer {
+            Layer::Dense { outputs, bias } => {
+                file.check_shape(&name("weight"), &[outputs, node.inputs])?;
+                if bias {
+                    file.check_shape(&name("bias"), &[outputs])?;
+                }
+            }
+            Layer::BatchNorm(_) => {
+                file.check_shape(&name("running_mean"), &[node.inputs])?;
+                file.check_shape(&name("running_var"), &[node.inputs])?;
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -159,9 +213,15 @@ fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
                 node.bias.of_mut(params)[..width].copy_from_slice(&beta);
                 let state = node.state.of_mut(state);
                 state[..width].copy_from_slice(&file.require(&name("running_mean"), &[width])?);
-                state[padded(width)..][..width].copy_from_slice(&file.require(&name("running_var"), &[width])?);
-                let batches = file.take_i64(&name("num_batches_tracked")).unwrap_or(1);
-                set_batches_seen(state, batches.max(0) as u64);
+                let var = file.require(&name("running_var"), &[width])?;
+                if let Some(at) = var.iter().position(|var| *var < 0.0) {
+                    let problem =
+                        format!("has {} as value {at} (counted from 0), a variance is never negative", var[at]);
+                    return Err(InterchangeError::Value { name: name("running_var"), problem });
+                }
+                state[padded(width)..][..width].copy_from_slice(&var);
+                let batches = file.take_count(&name("num_batches_tracked"))?.unwrap_or(1);
+                set_batches_seen(state, batches);
             }
             _ => {}
         }

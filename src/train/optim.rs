@@ -4,6 +4,7 @@
 //! gradients and moments.
 
 use crate::Level;
+use crate::error::{Error, check_len};
 use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
 
@@ -133,9 +134,12 @@ impl Factors {
 /// Values of a task: large enough to be worth handing out, small enough to balance.
 const TASK: usize = 1 << 14;
 
-/// One step over a slice of parameters. Slices have the same length, a multiple of sixteen, except that a moment
-/// the optimiser does not keep is empty.
-pub(crate) fn update(
+/// One step over a slice of parameters: whole groups of sixteen, the gradients as long, and as many moments as
+/// [`Optimizer::moments`] says as long, the others empty.
+///
+/// # Errors
+/// [`Error::Length`] if a slice has another length; nothing has been written then.
+pub fn update(
     level: Level,
     split: &impl Split,
     factors: Factors,
@@ -143,7 +147,17 @@ pub(crate) fn update(
     gradients: &[f32],
     first: &mut [f32],
     second: &mut [f32],
-) {
+) -> Result<(), Error> {
+    let len = params.len();
+    check_len("parameters", len.next_multiple_of(LANES), len)?;
+    check_len("gradients", len, gradients.len())?;
+    let moments = match factors.rule {
+        Rule::Sgd { momentum: 0.0, .. } => 0,
+        Rule::Sgd { .. } => 1,
+        Rule::Adam { .. } => 2,
+    };
+    check_len("first moments", if moments > 0 { len } else { 0 }, first.len())?;
+    check_len("second moments", if moments > 1 { len } else { 0 }, second.len())?;
     match factors.rule {
         Rule::Sgd { momentum: 0.0, .. } => split.run([params], [TASK], &|task, [params]| {
             plain(level, factors, params, &gradients[task * TASK..][..params.len()]);
@@ -155,6 +169,7 @@ pub(crate) fn update(
             adam(level, factors, params, &gradients[task * TASK..][..params.len()], first, second);
         }),
     }
+    Ok(())
 }
 
 kernel! { fn plain(factors: Factors, params: &mut [f32], gradients: &[f32]) = plain_body; }

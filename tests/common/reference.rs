@@ -35,7 +35,7 @@ impl Reference {
         Self { fused: level.is_exact(), math: level }
     }
 
-    fn fma(self, a: f32, b: f32, c: f32) -> f32 {
+    pub(crate) fn fma(self, a: f32, b: f32, c: f32) -> f32 {
         if self.fused { a.mul_add(b, c) } else { a * b + c }
     }
 

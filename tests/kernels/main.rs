@@ -14,6 +14,7 @@ mod dense;
 mod elementwise;
 mod gradients;
 mod invariance;
+mod optimizer;
 mod random;
 mod refusals;
 mod softmax;

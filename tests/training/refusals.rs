@@ -231,3 +231,13 @@ fn sessions() {
     let sound = session.weights().0.iter().chain(session.moments()).all(|value| value.is_finite());
     assert!(sound, "rubbish in the borrowed buffers reached the weights");
 }
+
+/// Labels are only checked against a network: splitting must cope with any.
+#[test]
+fn labels_of_any_size_are_split() {
+    let labels = (0..40).map(|row| [0, u32::MAX, 4_000_000_000, 7][row % 4]).collect();
+    let data = Dataset { labels: Labels::Classes(labels), ..blobs(40, 5, 3, 0.5) };
+    let (kept, held) = data.hold_out(0.2, 1, 0);
+    assert_eq!((kept.len(), held.len()), (32, 8));
+    assert_eq!(held.iter().filter(|row| **row % 4 == 1).count(), 2);
+}

@@ -1,0 +1,334 @@
+//! From options to the library's own description of a training run: what is not given is filled in, what does not fit
+//! together is refused.
+
+use evenkeel::fit::{Monitor, Trainer};
+use evenkeel::train::{Clip, Rules};
+use evenkeel::{EarlyStopping, Init, Level, Loss, Optimizer, Schedule};
+use serde::Serializer;
+
+use super::{MonitorName, OptimizerName, TrainOptions};
+use crate::error::{Failure, Kind};
+
+/// Share of the rows that validate, unless the options say otherwise.
+pub const VALIDATION_SHARE: f64 = 0.1;
+/// Share of the built-in digits that test.
+pub const DIGITS_TEST_SHARE: f64 = 0.2;
+
+const PATIENCE: u32 = 20;
+const WEIGHT_DECAY: f32 = 0.01;
+const MOMENTUM: f32 = 0.9;
+
+impl TrainOptions {
+    /// These options where they are given, `base`'s elsewhere.
+    ///
+    /// Options that stand for the same choice go together: another optimiser brings its own rate and constants, another
+    /// data file its own labels, another way to validate or to test replaces that of `base`.
+    ///
+    /// # Errors
+    /// If the merged table cannot be read back, which would be a mistake in this program.
+    pub fn over(&self, base: &Self) -> Result<Self, Failure> {
+        let mut base = base.clone();
+        if self.data.is_some() {
+            base.labels = None;
+        }
+        if self.validation.is_some() || self.validation_where.is_some() || self.validation_split.is_some() {
+            (base.validation, base.validation_labels) = (None, None);
+            (base.validation_where, base.validation_split) = (None, None);
+        }
+        if self.test.is_some() || self.test_where.is_some() || self.test_split.is_some() {
+            (base.test, base.test_labels, base.test_where, base.test_split) = (None, None, None, None);
+        }
+        if self.optimizer.is_some() && self.optimizer != base.optimizer {
+            (base.lr, base.momentum, base.nesterov, base.weight_decay) = (None, None, None, None);
+        }
+        if self.clip_norm.is_some() || self.clip_value.is_some() {
+            (base.clip_norm, base.clip_value) = (None, None);
+        }
+        if self.from.is_some() {
+            base.init = None;
+        }
+        let table = |options: &Self| toml::Table::try_from(options).map_err(|error| Failure::new(Kind::Usage, error));
+        let mut merged = table(&base)?;
+        merged.extend(table(self)?);
+        merged.try_into().map_err(|error| Failure::new(Kind::Usage, error))
+    }
+
+    /// The options with every default filled in, so that they mean the same wherever and whenever they are read.
+    #[must_use]
+    pub fn resolved(&self, loss: Loss, net: String, standardize: bool) -> Self {
+        let optimizer = self.optimizer();
+        let sgd = optimizer == OptimizerName::Sgd;
+        let share = |elsewhere: bool, share: f64| (!elsewhere).then_some(share);
+        Self {
+            validation_split: share(
+                self.validation.is_some() || self.validation_where.is_some(),
+                self.validation_share(),
+            ),
+            test_split: share(self.test.is_some() || self.test_where.is_some(), self.test_share()),
+            standardize: Some(standardize),
+            net: Some(net),
+            init: self.from.is_none().then(|| self.init_name().to_owned()),
+            loss: Some(loss.into()),
+            optimizer: Some(optimizer),
+            lr: Some(self.lr()),
+            schedule: Some(self.schedule_text().to_owned()),
+            warmup: Some(self.warmup.unwrap_or(0.0)),
+            momentum: sgd.then(|| self.momentum.unwrap_or(MOMENTUM)),
+            nesterov: sgd.then(|| self.nesterov.unwrap_or(false)),
+            weight_decay: (optimizer == OptimizerName::Adamw).then(|| self.weight_decay.unwrap_or(WEIGHT_DECAY)),
+            l2: Some(self.l2.unwrap_or(0.0)),
+            decay_all: Some(self.decay_all.unwrap_or(false)),
+            epochs: Some(self.epochs()),
+            batch: Some(self.batch()),
+            shuffle: Some(self.shuffle.unwrap_or(true)),
+            seed: Some(self.seed()),
+            patience: Some(self.patience.unwrap_or(PATIENCE)),
+            min_delta: Some(self.min_delta.unwrap_or(0.0)),
+            monitor: Some(self.monitor.unwrap_or(MonitorName::ValLoss)),
+            start_from_epoch: Some(self.start_from_epoch.unwrap_or(0)),
+            restore_best: Some(self.restore_best.unwrap_or(true)),
+            weights: Some(self.weights.unwrap_or_default()),
+            ..self.clone()
+        }
+    }
+
+    /// The seed, 1 unless given.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
+    }
+
+    /// Share of the training rows held out for validation.
+    #[must_use]
+    pub fn validation_share(&self) -> f64 {
+        self.validation_split.unwrap_or(VALIDATION_SHARE)
+    }
+
+    /// Share of the rows held out for the test.
+    #[must_use]
+    pub fn test_share(&self) -> f64 {
+        self.test_split.unwrap_or(if self.data.is_none() { DIGITS_TEST_SHARE } else { 0.0 })
+    }
+
+    fn optimizer(&self) -> OptimizerName {
+        self.optimizer.unwrap_or(OptimizerName::Adam)
+    }
+
+    fn lr(&self) -> f32 {
+        self.lr.unwrap_or(if self.optimizer() == OptimizerName::Sgd { 0.01 } else { 0.001 })
+    }
+
+    fn epochs(&self) -> u32 {
+        self.epochs.unwrap_or(200)
+    }
+
+    fn batch(&self) -> usize {
+        self.batch.unwrap_or(64)
+    }
+
+    fn init_name(&self) -> &str {
+        self.init.as_deref().unwrap_or("he_normal")
+    }
+
+    fn schedule_text(&self) -> &str {
+        self.schedule.as_deref().unwrap_or("constant")
+    }
+
+    /// Refuses options that contradict each other or do nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] names the options.
+    pub fn check(&self) -> Result<(), Failure> {
+        let data = self.data.is_some();
+        let optimizer = self.optimizer();
+        let both = |a: bool, b: bool| a && b;
+        let outside = |value: Option<f64>, sound: fn(f64) -> bool| value.is_some_and(|value| !sound(value));
+        let share = |share: Option<f64>| outside(share, |share| (0.0..1.0).contains(&share));
+        let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
+        let tests_elsewhere = self.test.is_some() || self.test_where.is_some();
+        let mistakes: [(bool, &str); 17] = [
+            (self.labels.is_some() && !data, "--labels needs --data, the file whose labels they are"),
+            (
+                self.validation_labels.is_some() && self.validation.is_none(),
+                "--validation-labels needs --validation, the file whose labels they are",
+            ),
+            (
+                self.test_labels.is_some() && self.test.is_none(),
+                "--test-labels needs --test, the file whose labels they are",
+            ),
+            (
+                both(validates_elsewhere, self.validation_split.is_some()),
+                "choose one of --validation-split and --validation or --validation-where",
+            ),
+            (both(tests_elsewhere, self.test_split.is_some()), "choose one of --test-split and --test or --test-where"),
+            (share(self.validation_split), "--validation-split is a share: from 0 to below 1"),
+            (share(self.test_split), "--test-split is a share: from 0 to below 1"),
+            (
+                self.weight_decay.is_some() && optimizer != OptimizerName::Adamw,
+                "--weight-decay belongs to --optimizer adamw; for the others the penalty is --l2",
+            ),
+            (
+                (self.momentum.is_some() || self.nesterov.is_some()) && optimizer != OptimizerName::Sgd,
+                "--momentum and --nesterov belong to --optimizer sgd",
+            ),
+            (both(self.clip_norm.is_some(), self.clip_value.is_some()), "choose one of --clip-norm and --clip-value"),
+            (self.epochs() == 0, "--epochs must be at least 1; to fold a checkpoint as it is, use evenkeel export"),
+            (!(1..=u32::MAX as usize).contains(&self.batch()), "--batch must be from 1 to 4294967295 rows"),
+            (self.seed() >= 1 << 63, "--seed must be below 9223372036854775808"),
+            (outside(self.min_delta, f64::is_finite), "--min-delta must be a finite number"),
+            (outside(self.baseline, f64::is_finite), "--baseline must be a finite number"),
+            (
+                outside(self.checkpoint_seconds, |seconds| (0.0..=1e9).contains(&seconds)),
+                "--checkpoint-seconds must be 0 or a positive number",
+            ),
+            (self.init.is_some() && self.from.is_some(), "--init makes new weights, --from brings them: choose one"),
+        ];
+        match mistakes.iter().find(|(mistaken, _)| *mistaken) {
+            Some((_, message)) => Err(Failure::new(Kind::Usage, message)),
+            None => Ok(()),
+        }
+    }
+
+    /// The library's description of the same training.
+    ///
+    /// # Errors
+    /// For a schedule that cannot be read, a figure that the loss does not have, and what [`check`](Self::check) refuses.
+    pub fn trainer(&self, loss: Loss, level: Level) -> Result<Trainer, Failure> {
+        self.check()?;
+        let optimizer = match (self.optimizer(), Optimizer::ADAM) {
+            (OptimizerName::Sgd, _) => {
+                Optimizer::Sgd { momentum: self.momentum.unwrap_or(MOMENTUM), nesterov: self.nesterov.unwrap_or(false) }
+            }
+            (OptimizerName::Adamw, Optimizer::Adam { beta1, beta2, eps }) => {
+                Optimizer::AdamW { beta1, beta2, eps, weight_decay: self.weight_decay.unwrap_or(WEIGHT_DECAY) }
+            }
+            (_, adam) => adam,
+        };
+        let clip = match (self.clip_norm, self.clip_value) {
+            (Some(norm), _) => Clip::Norm(norm),
+            (None, Some(value)) => Clip::Value(value),
+            (None, None) => Clip::None,
+        };
+        let monitor = self.monitor.unwrap_or(MonitorName::ValLoss).into();
+        if matches!(monitor, Monitor::Accuracy | Monitor::ValAccuracy) && !loss.has_accuracy() {
+            let message = format!("--monitor: the loss {} has no accuracy; choose loss or val-loss", loss.name());
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        let patience = self.patience.unwrap_or(PATIENCE);
+        Ok(Trainer {
+            rules: Rules {
+                loss,
+                optimizer,
+                l2: self.l2.unwrap_or(0.0),
+                decay_all: self.decay_all.unwrap_or(false),
+                clip,
+            },
+            lr: self.lr(),
+            schedule: schedule(self.schedule_text())?,
+            warmup_epochs: self.warmup.unwrap_or(0.0),
+            epochs: self.epochs(),
+            batch: self.batch(),
+            seed: self.seed(),
+            shuffle: self.shuffle.unwrap_or(true),
+            early_stopping: (patience > 0).then(|| EarlyStopping {
+                mode: Monitor::mode(monitor),
+                patience,
+                min_delta: self.min_delta.unwrap_or(0.0),
+                baseline: self.baseline,
+                start_from_epoch: self.start_from_epoch.unwrap_or(0),
+            }),
+            monitor,
+            restore_best: self.restore_best.unwrap_or(true),
+            level,
+        })
+    }
+
+    /// The initialiser.
+    ///
+    /// # Errors
+    /// For an unknown name.
+    pub fn init(&self) -> Result<Init, Failure> {
+        let name = self.init_name();
+        name.parse().map_err(|error| Failure::new(Kind::Usage, format_args!("--init {name}: {error}")))
+    }
+}
+
+fn schedule(text: &str) -> Result<Schedule, Failure> {
+    let wrong = || {
+        let message = format!("--schedule {text}: expected constant, step(EPOCHS, FACTOR) or cosine(FLOOR)");
+        Failure::new(Kind::Usage, message)
+    };
+    let (name, arguments) = text.trim().split_once('(').unwrap_or((text.trim(), ")"));
+    let arguments = arguments.strip_suffix(')').ok_or_else(wrong)?;
+    let numbers = arguments.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let numbers = numbers.map(|part| part.parse::<f32>().map_err(|_| wrong())).collect::<Result<Vec<f32>, _>>()?;
+    match (name, numbers.as_slice()) {
+        ("constant", []) => Ok(Schedule::Constant),
+        ("step", [every, factor])
+            if (1.0..1e9).contains(every) && every.fract() == 0.0 && *factor > 0.0 && factor.is_finite() =>
+        {
+            Ok(Schedule::Step { every: *every as u32, factor: *factor })
+        }
+        ("cosine", []) => Ok(Schedule::Cosine { floor: 0.0 }),
+        ("cosine", [floor]) if (0.0..=1.0).contains(floor) => Ok(Schedule::Cosine { floor: *floor }),
+        _ => Err(wrong()),
+    }
+}
+
+/// Writes 0.001 as `0.001`: TOML knows double precision only, in which the nearest single is `0.0010000000474974513`.
+pub(super) fn shortest<S: Serializer>(value: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        None => to.serialize_none(),
+        Some(value) => {
+            let short = value.to_string().parse().unwrap_or(f64::from(*value));
+            to.serialize_f64(if short as f32 == *value { short } else { f64::from(*value) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_precision_survives_the_file() {
+        for lr in [0.001, 0.1, 3e-5, f32::MIN_POSITIVE, 1.0 / 3.0, 16_777_217.0, f32::MAX] {
+            let text = toml::to_string(&TrainOptions { lr: Some(lr), ..TrainOptions::default() }).unwrap();
+            let back: TrainOptions = toml::from_str(&text).unwrap();
+            assert_eq!(back.lr.map(f32::to_bits), Some(lr.to_bits()), "{text}");
+        }
+        let text = toml::to_string(&TrainOptions { lr: Some(0.001), ..TrainOptions::default() }).unwrap();
+        assert_eq!(text, "lr = 0.001\n");
+    }
+
+    #[test]
+    fn resolving_changes_nothing_and_happens_once() {
+        let options =
+            TrainOptions { momentum: Some(0.5), optimizer: Some(OptimizerName::Sgd), ..TrainOptions::default() };
+        let resolved = options.resolved(Loss::CrossEntropy, "dense(10)".into(), true);
+        let trainer = |options: &TrainOptions| options.trainer(Loss::CrossEntropy, Level::detect()).unwrap();
+        assert_eq!(format!("{:?}", trainer(&options)), format!("{:?}", trainer(&resolved)));
+        assert_eq!(resolved.resolved(Loss::CrossEntropy, "dense(10)".into(), true), resolved);
+        assert!(resolved.over(&options).unwrap() == resolved);
+    }
+
+    #[test]
+    fn what_is_given_displaces_what_it_stands_for() {
+        let base = TrainOptions {
+            optimizer: Some(OptimizerName::Sgd),
+            validation_split: Some(0.3),
+            ..TrainOptions::default()
+        }
+        .resolved(Loss::MeanSquaredError, "dense(1)".into(), true);
+        let given = TrainOptions {
+            optimizer: Some(OptimizerName::Adamw),
+            validation: Some("v.csv".into()),
+            clip_norm: Some(1.0),
+            ..TrainOptions::default()
+        };
+        let merged = given.over(&base).unwrap();
+        merged.check().unwrap();
+        assert_eq!((merged.lr, merged.momentum, merged.validation_split), (None, None, None));
+        assert_eq!((merged.batch, merged.clip_norm), (Some(64), Some(1.0)));
+    }
+}

@@ -1,0 +1,288 @@
+//! The beginning of a run: options from everywhere, the network new or from a file, the data, and every check that can
+//! be made before the first file is written.
+
+use std::path::{Path, PathBuf};
+
+use evenkeel::data::Batches;
+use evenkeel::fit::{Run, Trainer};
+use evenkeel::interchange::{InterchangeError, resume};
+use evenkeel::model::Standardize;
+use evenkeel::{Level, Loss, Mlp, Network, text};
+
+use crate::error::{Failure, Kind};
+use crate::history;
+use crate::model::{self, Note};
+use crate::options::TrainOptions;
+use crate::rows::{self, Names, Sets};
+
+/// What a run starts from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// New weights.
+    New,
+    /// The weights of a file.
+    Weights(Box<Mlp>),
+    /// A run that goes on, and the file that held it.
+    Run(Box<resume::Resume>, PathBuf),
+}
+
+/// What to train, and where the results go.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The options, merged.
+    pub options: TrainOptions,
+    /// What to start from.
+    pub origin: Origin,
+    /// The folder for results.
+    pub out: PathBuf,
+}
+
+impl Plan {
+    /// Merges the command line, `config`, and what lies beside the checkpoint that `--from` names.
+    ///
+    /// # Errors
+    /// For files that cannot be read and options that do not fit together.
+    pub fn new(given: &TrainOptions, config: Option<&Path>, out: Option<&Path>) -> Result<Self, Failure> {
+        let base = config.map(read_config).transpose()?;
+        let mut options = match &base {
+            Some(base) => given.over(base)?,
+            None => given.clone(),
+        };
+        let Some(from) = options.from.clone() else {
+            return Ok(Self { options, origin: Origin::New, out: folder(out)? });
+        };
+        let from = model::file_of(&from, "checkpoint.safetensors")?;
+        let bytes = model::bytes(&from)?;
+        model::check_is_checkpoint(&from, &bytes)?;
+        let (origin, net) = match resume::read(&bytes) {
+            Ok(resume::Saved::Run(run)) => {
+                let net = run.model.layers().to_vec();
+                (Origin::Run(Box::new(run), from.clone()), net)
+            }
+            Ok(resume::Saved::Network(model)) => {
+                let net = model.layers().to_vec();
+                (Origin::Weights(Box::new(model)), net)
+            }
+            Err(InterchangeError::NoNetwork) => {
+                let (model, _) = model::network(&from, &bytes, options.net.as_deref(), None)?;
+                let net = model.layers().to_vec();
+                (Origin::Weights(Box::new(model)), net)
+            }
+            Err(error) => return Err(Failure::at(Kind::Model, &from, error)),
+        };
+        let beside = from.parent().unwrap_or(Path::new(""));
+        let out = match (&origin, out, &base) {
+            (Origin::Run(..), None, None) => beside.to_path_buf(),
+            (_, out, _) => folder(out)?,
+        };
+        if matches!(origin, Origin::Run(..)) {
+            let base = match base {
+                Some(base) => base,
+                None => {
+                    let config = beside.join("config.toml");
+                    if !config.is_file() {
+                        let message = "the run's config.toml does not lie beside it: name it with --config";
+                        return Err(Failure::at(Kind::Usage, &from, message));
+                    }
+                    read_config(&config)?
+                }
+            };
+            options = given.over(&base)?;
+            // The run began where its configuration says; this checkpoint is only a stop on the way.
+            options.from = base.from;
+        } else if from.canonicalize().ok() == out.join("model.safetensors").canonicalize().ok() {
+            let message = format!(
+                "training would overwrite the weights it starts from: name another folder than {} with --out",
+                out.display()
+            );
+            return Err(Failure::at(Kind::Usage, &from, message));
+        }
+        let asked = options.net.as_deref().map(parse_net).transpose()?;
+        if asked.is_some_and(|asked| asked != net) {
+            let message = format!("its network is {}, not that of --net: leave --net out", text::print(&net));
+            return Err(Failure::at(Kind::Usage, &from, message));
+        }
+        Ok(Self { options, origin, out })
+    }
+}
+
+fn folder(out: Option<&Path>) -> Result<PathBuf, Failure> {
+    match out {
+        None => Ok(PathBuf::from("run")),
+        Some(out) if out.as_os_str().is_empty() => Err(Failure::new(Kind::Usage, "--out is empty: name a folder")),
+        Some(out) => Ok(out.to_path_buf()),
+    }
+}
+
+/// Reads `config.toml`.
+///
+/// # Errors
+/// [`Kind::Usage`] with the line.
+pub fn read_config(path: &Path) -> Result<TrainOptions, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::at(Kind::Usage, path, format_args!("cannot be read: {error}")))?;
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
+        Failure::at(Kind::Usage, path, format_args!("line {line}: {}", error.message()))
+    })
+}
+
+fn parse_net(net: &str) -> Result<Vec<evenkeel::Layer>, Failure> {
+    text::parse(net).map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))
+}
+
+/// A run that can begin.
+pub(super) struct Started {
+    pub(super) sets: Sets,
+    pub(super) run: Run,
+    pub(super) note: Note,
+    /// The options with every default filled in, for `config.toml`.
+    pub(super) resolved: TrainOptions,
+    /// Seconds of the epochs done before.
+    pub(super) seconds: Vec<f64>,
+}
+
+/// Reads the data and makes the run.
+pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Result<Started, Failure> {
+    options.check()?;
+    let known = match origin {
+        Origin::New => None,
+        Origin::Weights(model) => Some(&**model),
+        Origin::Run(run, _) => Some(&run.model),
+    };
+    let classes = known.map_or(&[][..], |model| &model.classes);
+    let sets = rows::read(options, Names { features: &[], classes })?;
+    let trainer = options.trainer(sets.loss, level)?;
+    let inputs = sets.train.set.features;
+    let mut seconds = Vec::new();
+    let run = match origin {
+        Origin::New => {
+            let layers = parse_net(options.net.as_deref().unwrap_or(&standard_net(sets.outputs)))?;
+            check_ends(&Network::new(inputs, &layers)?, &sets)?;
+            check_memory(&Network::new(inputs, &layers)?, &trainer)?;
+            let mut model = Mlp::new(inputs, layers)?;
+            model.init(options.init()?, options.seed());
+            model.classes.clone_from(&sets.classes);
+            if options.standardize.unwrap_or(true) {
+                model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs));
+            }
+            Run::new(model, trainer)?
+        }
+        Origin::Weights(model) => {
+            check_ends(&model.network(), &sets)?;
+            check_memory(&model.network(), &trainer)?;
+            let mut model = (**model).clone();
+            model.classes.clone_from(&sets.classes);
+            match (&model.standardize, options.standardize) {
+                (None, Some(true)) => model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs)),
+                (Some(_), Some(false)) => return Err(standardised()),
+                _ => {}
+            }
+            Run::new(model, trainer)?
+        }
+        Origin::Run(run, path) => {
+            check_ends(&run.model.network(), &sets)?;
+            if options.standardize.is_some_and(|asked| asked != run.model.standardize.is_some()) {
+                return Err(standardised());
+            }
+            if let Some(folder) = path.parent()
+                && let Ok(bytes) = std::fs::read(folder.join("history.csv"))
+                && let Ok((epochs, _)) = history::from_csv("history.csv", &bytes)
+            {
+                seconds = epochs.iter().map(|epoch| epoch.seconds).collect();
+            }
+            let run = resume::Resume::clone(run).with(trainer).map_err(|error| {
+                let message = format!("{error}; --from model.safetensors starts a new run from its weights");
+                Failure::at(Kind::Usage, path, message)
+            })?;
+            check_position(&run, &sets, path)?;
+            run
+        }
+    };
+    check_fit(&run, &sets)?;
+    let resolved = options.resolved(sets.loss, text::print(run.model.layers()), run.model.standardize.is_some());
+    let note = Note::new(&run.model, &sets.features, sets.loss);
+    Ok(Started { sets, run, note, resolved, seconds })
+}
+
+fn standard_net(outputs: usize) -> String {
+    format!("dense(64) bn relu dropout(0.2) dense(64) bn relu dropout(0.2) dense({outputs})")
+}
+
+fn standardised() -> Failure {
+    let message = "--standardize: the weights to start from were trained the other way; leave the option out";
+    Failure::new(Kind::Usage, message)
+}
+
+/// The network's ends must be the data's.
+fn check_ends(network: &Network<'_>, sets: &Sets) -> Result<(), Failure> {
+    let (inputs, outputs) = (network.inputs(), network.outputs());
+    let mut problem = None;
+    if inputs != sets.train.set.features {
+        problem =
+            Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features));
+    } else if outputs != sets.outputs {
+        let what = match sets.loss {
+            Loss::CrossEntropy => "classes",
+            Loss::BinaryCrossEntropy if !sets.classes.is_empty() => "output for two classes under bce",
+            _ => "target values a row",
+        };
+        problem = Some(format!(
+            "the network ends with {outputs} outputs, {} has {} {what}: end it with dense({})",
+            sets.train.name, sets.outputs, sets.outputs
+        ));
+    }
+    problem.map_or(Ok(()), |message| Err(Failure::new(Kind::Usage, message)))
+}
+
+/// What training keeps of every parameter must fit into the memory, before any of it is taken.
+fn check_memory(network: &Network<'_>, trainer: &Trainer) -> Result<(), Failure> {
+    // Parameters, gradients, moments, and the best epoch's.
+    let copies = 3 + trainer.rules.optimizer.moments();
+    let bytes = network.params_len().saturating_mul(4 * copies);
+    if Vec::<u8>::new().try_reserve_exact(bytes).is_ok() {
+        return Ok(());
+    }
+    let (parameters, gigabytes) = (network.params_len(), bytes as f64 / 1e9);
+    let message = format!(
+        "the network has {parameters} parameters, training it takes {gigabytes:.0} GB of memory, more than there is"
+    );
+    Err(Failure::new(Kind::Usage, message))
+}
+
+/// A run stopped within an epoch goes on there: the data must still have as many batches.
+fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
+    let batches = Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm())?;
+    let steps = u64::from(run.progress.epoch) * batches.count() as u64 + run.progress.batch as u64;
+    if run.progress.batch < batches.count().max(1) && run.progress.step == steps {
+        return Ok(());
+    }
+    let message = format!(
+        "the run has done {} steps in {} epochs, which does not fit {} rows to train on: are they the same data?",
+        run.progress.step,
+        run.progress.epoch,
+        sets.train.set.rows()
+    );
+    Err(Failure::at(Kind::Usage, path, message))
+}
+
+/// What the first step would refuse, before files are written.
+fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
+    let outputs = run.model.network().outputs();
+    Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm()).map_err(|error| {
+        let rows = sets.train.set.rows();
+        Failure::new(Kind::Usage, format_args!("--batch {} of {rows} rows: {error}", run.trainer.batch))
+    })?;
+    for rows in [Some(&sets.train), sets.validation.as_ref(), sets.test.as_ref()].into_iter().flatten() {
+        let view = rows.set.view()?;
+        view.targets
+            .check(run.trainer.rules.loss, view.rows(), outputs)
+            .map_err(|error| Failure::new(Kind::Data, format_args!("{}: {error}", rows.name)))?;
+        if rows.set.features != sets.train.set.features {
+            let (found, expected) = (rows.set.features, sets.train.set.features);
+            let message = format!("{}: {found} inputs, the training rows have {expected}", rows.name);
+            return Err(Failure::new(Kind::Data, message));
+        }
+    }
+    Ok(())
+}
