@@ -145,6 +145,18 @@ fn trainers_out_of_range() {
     println!("{} trainers with a figure out of its range, all refused", wrong.len());
 }
 
+/// Binary cross-entropy wants probabilities.
+#[test]
+fn targets_that_are_no_probability() {
+    for bad in [-0.25, 1.5, f32::NAN, f32::INFINITY] {
+        let mut values = vec![1.0; 9];
+        values[4] = bad;
+        let data = Dataset { labels: Labels::Values(values), ..blobs(9, 5, 3, 0.5) };
+        let error = refused("dense(1)", Trainer::new(Loss::BinaryCrossEntropy), data.view().unwrap(), None);
+        assert!(matches!(error, FitError::Setup(Error::Probability { row: 4, .. })), "{error}");
+    }
+}
+
 /// A last layer that the loss contains already.
 #[test]
 fn last_layers() {
