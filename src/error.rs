@@ -73,6 +73,13 @@ pub enum Error {
         /// Outputs of the network.
         classes: usize,
     },
+    /// A target of binary cross-entropy that is no probability.
+    Probability {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// The target found.
+        value: f32,
+    },
     /// The last layer does what the loss already contains.
     OutputLayer {
         /// The layer.
@@ -130,6 +137,9 @@ impl fmt::Display for Error {
             }
             Error::Label { row, label, classes } => {
                 write!(f, "row {row} has label {label}, but the network has only {classes} outputs (labels count from 0)")
+            }
+            Error::Probability { row, value } => {
+                write!(f, "row {row} has target {value}: binary cross-entropy wants 0 to 1")
             }
             Error::OutputLayer { name, loss } => write!(
                 f,

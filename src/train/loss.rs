@@ -35,7 +35,7 @@ impl Targets<'_> {
     /// Checks that there is a target of the right kind and range for each of `rows` rows.
     ///
     /// # Errors
-    /// [`Error::TargetKind`], [`Error::Length`], [`Error::Label`] with the row.
+    /// [`Error::TargetKind`], [`Error::Length`], [`Error::Label`] or [`Error::Probability`] with the row.
     pub fn check(&self, loss: Loss, rows: usize, outputs: usize) -> Result<(), Error> {
         match (loss, self) {
             (Loss::CrossEntropy, Targets::Classes(labels)) => {
@@ -46,7 +46,12 @@ impl Targets<'_> {
                 }
             }
             (Loss::BinaryCrossEntropy | Loss::MeanSquaredError, Targets::Values(values)) => {
-                crate::error::check_len("targets", rows.saturating_mul(outputs), values.len())
+                crate::error::check_len("targets", rows.saturating_mul(outputs), values.len())?;
+                let wrong = |value: &f32| loss == Loss::BinaryCrossEntropy && !(0.0..=1.0).contains(value);
+                match values.iter().position(wrong) {
+                    Some(at) => Err(Error::Probability { row: at / outputs.max(1), value: values[at] }),
+                    None => Ok(()),
+                }
             }
             _ => Err(Error::TargetKind { loss: loss.name() }),
         }

@@ -72,13 +72,11 @@ fn inputs() {
 #[test]
 fn target_values() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        for loss in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy] {
-            let mut values = vec![0.5; 12];
-            values[6] = bad;
-            let data = Dataset { labels: Labels::Values(values), ..blobs(12, 5, 3, 0.5) };
-            let found = diverges(&net(5, "dense(8) relu dense(1)"), plain(loss), &data);
-            assert_eq!(found, ("loss", 2, 0, 1));
-        }
+        let mut values = vec![0.5; 12];
+        values[6] = bad;
+        let data = Dataset { labels: Labels::Values(values), ..blobs(12, 5, 3, 0.5) };
+        let found = diverges(&net(5, "dense(8) relu dense(1)"), plain(Loss::MeanSquaredError), &data);
+        assert_eq!(found, ("loss", 2, 0, 1));
     }
 }
 

@@ -145,6 +145,18 @@ fn trainers_out_of_range() {
     println!("{} trainers with a figure out of its range, all refused", wrong.len());
 }
 
+/// Binary cross-entropy wants probabilities.
+#[test]
+fn targets_that_are_no_probability() {
+    for bad in [-0.25, 1.5, f32::NAN, f32::INFINITY] {
+        let mut values = vec![1.0; 9];
+        values[4] = bad;
+        let data = Dataset { labels: Labels::Values(values), ..blobs(9, 5, 3, 0.5) };
+        let error = refused("dense(1)", Trainer::new(Loss::BinaryCrossEntropy), data.view().unwrap(), None);
+        assert!(matches!(error, FitError::Setup(Error::Probability { row: 4, .. })), "{error}");
+    }
+}
+
 /// A last layer that the loss contains already.
 #[test]
 fn last_layers() {
@@ -230,4 +242,14 @@ fn sessions() {
     }
     let sound = session.weights().0.iter().chain(session.moments()).all(|value| value.is_finite());
     assert!(sound, "rubbish in the borrowed buffers reached the weights");
+}
+
+/// Labels are only checked against a network: splitting must cope with any.
+#[test]
+fn labels_of_any_size_are_split() {
+    let labels = (0..40).map(|row| [0, u32::MAX, 4_000_000_000, 7][row % 4]).collect();
+    let data = Dataset { labels: Labels::Classes(labels), ..blobs(40, 5, 3, 0.5) };
+    let (kept, held) = data.hold_out(0.2, 1, 0);
+    assert_eq!((kept.len(), held.len()), (32, 8));
+    assert_eq!(held.iter().filter(|row| **row % 4 == 1).count(), 2);
 }

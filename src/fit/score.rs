@@ -1,0 +1,138 @@
+//! A network on a whole data set in inference mode: loss and hits, or outputs.
+
+use alloc::vec::Vec;
+
+use crate::Level;
+use crate::data::View;
+use crate::error::Error;
+use crate::layer::padded;
+use crate::memory::Buffer;
+use crate::model::Mlp;
+use crate::split::Split;
+use crate::train::{Batch, Buffers, Loss, Score, Session, Targets};
+
+pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
+    let network = model.network();
+    crate::error::check_len("features", network.inputs(), data.features)?;
+    if data.rows() == 0 {
+        return Err(Error::BatchRows { rows: 0, planned: 1 });
+    }
+    data.targets.check(loss, data.rows(), network.outputs())
+}
+
+/// Collects the rows of a batch, standardised.
+pub(super) struct Gather {
+    standardize: Option<crate::model::Standardize>,
+    features: usize,
+    raw: Vec<f32>,
+    inputs: Buffer,
+    labels: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Gather {
+    pub(super) fn new(standardize: Option<crate::model::Standardize>, features: usize, capacity: usize) -> Self {
+        let inputs = Buffer::zeros(capacity * features);
+        let raw = alloc::vec![0.0; features];
+        Self { standardize, features, raw, inputs, labels: Vec::new(), values: Vec::new() }
+    }
+
+    pub(super) fn batch(&mut self, data: &View<'_>, rows: &[u32]) -> Batch<'_> {
+        let features = self.features;
+        for (row, out) in rows.iter().zip(self.inputs.chunks_exact_mut(features)) {
+            let row = &data.inputs[*row as usize * features..][..features];
+            match &self.standardize {
+                None => out.copy_from_slice(row),
+                Some(standardize) => {
+                    self.raw.copy_from_slice(row);
+                    standardize.apply(&self.raw, out);
+                }
+            }
+        }
+        let targets = match data.targets {
+            Targets::Classes(labels) => {
+                self.labels.clear();
+                self.labels.extend(rows.iter().map(|row| labels[*row as usize]));
+                Targets::Classes(&self.labels)
+            }
+            Targets::Values(values) => {
+                let width = values.len() / data.rows().max(1);
+                self.values.clear();
+                self.values.extend(rows.iter().flat_map(|row| &values[*row as usize * width..][..width]));
+                Targets::Values(&self.values)
+            }
+        };
+        Batch { inputs: &self.inputs[..rows.len() * features], targets, rows: rows.len() }
+    }
+}
+
+/// Loss and hits of a whole data set in inference mode.
+pub(super) fn evaluate<P: Split>(
+    session: &mut Session<'_, P>,
+    gather: &mut Gather,
+    data: &View<'_>,
+    loss: Loss,
+    capacity: usize,
+) -> Result<Score, Error> {
+    let rows: Vec<u32> = (0..data.rows() as u32).collect();
+    let mut total = Score::default();
+    for rows in rows.chunks(capacity) {
+        total = total.plus(session.evaluate(gather.batch(data, rows), loss)?);
+    }
+    Ok(total)
+}
+
+impl Mlp {
+    /// Rows evaluated at once by [`score`](Mlp::score) and [`predict`](Mlp::predict): no result depends on it.
+    const ROWS: usize = 256;
+
+    fn with_session<P: Split, T>(
+        &self,
+        level: Level,
+        split: &P,
+        then: impl FnOnce(&mut Session<'_, P>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let network = self.network();
+        let (mut params, mut state) = (self.params.clone(), self.state.clone());
+        let mut gradients = Buffer::zeros(params.len());
+        let mut work = Buffer::zeros(network.plan(Self::ROWS).work_len());
+        let buffers = Buffers {
+            params: &mut params,
+            state: &mut state,
+            gradients: &mut gradients,
+            moments: &mut [],
+            work: &mut work,
+        };
+        then(&mut Session::new(network, Self::ROWS, buffers, level, split)?)
+    }
+
+    /// Loss and hits of a data set in inference mode (running statistics, no dropout), inputs standardised first.
+    ///
+    /// # Errors
+    /// If the data does not fit the network or the loss.
+    pub fn score(&self, level: Level, split: &impl Split, data: View<'_>, loss: Loss) -> Result<Score, Error> {
+        check_data(self, &data, loss)?;
+        let mut gather = Gather::new(self.standardize.clone(), data.features, Self::ROWS);
+        self.with_session(level, split, |session| evaluate(session, &mut gather, &data, loss, Self::ROWS))
+    }
+
+    /// Raw outputs of the unfolded network for rows of inputs: rows of as many values as the network has outputs.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the inputs are not whole rows.
+    pub fn predict(&self, level: Level, split: &impl Split, inputs: &[f32]) -> Result<Vec<f32>, Error> {
+        let (features, outputs) = (self.network().inputs(), self.network().outputs());
+        let data = View::new(inputs, features, Targets::Values(&[]))?;
+        let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS);
+        self.with_session(level, split, |session| {
+            let mut all = Vec::with_capacity(data.rows() * outputs);
+            let rows: Vec<u32> = (0..data.rows() as u32).collect();
+            for rows in rows.chunks(Self::ROWS) {
+                let batch = gather.batch(&data, rows);
+                let result = session.predict(batch.inputs, batch.rows)?;
+                all.extend(result.chunks_exact(padded(outputs)).flat_map(|row| &row[..outputs]));
+            }
+            Ok(all)
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! How to train: every setting with its default.
+
+use core::ops::ControlFlow;
+
+use super::{FitError, History, Monitor, Run};
+use crate::Level;
+use crate::data::View;
+use crate::model::Mlp;
+use crate::train::{EarlyStopping, Loss, Optimizer, Rules, Schedule};
+
+/// How to train.
+#[derive(Clone, Copy, Debug)]
+pub struct Trainer {
+    /// Loss, optimiser, penalties, clipping.
+    pub rules: Rules,
+    /// Base learning rate.
+    pub lr: f32,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// Epochs (or a part of one) over which the rate rises linearly to its base.
+    pub warmup_epochs: f32,
+    /// Most epochs to train.
+    pub epochs: u32,
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Seed of shuffling and dropout.
+    pub seed: u64,
+    /// Whether rows come in a new order each epoch.
+    pub shuffle: bool,
+    /// When to stop early.
+    pub early_stopping: Option<EarlyStopping>,
+    /// What early stopping looks at, and what "best" means.
+    pub monitor: Monitor,
+    /// Whether the network ends with the weights of its best epoch.
+    pub restore_best: bool,
+    /// Instructions to use.
+    pub level: Level,
+}
+
+impl Trainer {
+    /// Adam at 0.001, batches of 32 rows, 50 epochs, shuffled, the best epoch's weights restored.
+    #[must_use]
+    pub fn new(loss: Loss) -> Self {
+        Self {
+            rules: Rules::new(loss, Optimizer::ADAM),
+            lr: 1e-3,
+            schedule: Schedule::Constant,
+            warmup_epochs: 0.0,
+            epochs: 50,
+            batch: 32,
+            seed: 0,
+            shuffle: true,
+            early_stopping: None,
+            monitor: Monitor::ValLoss,
+            restore_best: true,
+            level: Level::detect(),
+        }
+    }
+
+    /// Sets the optimiser and its base learning rate.
+    #[must_use]
+    pub fn optimizer(mut self, optimizer: Optimizer, lr: f32) -> Self {
+        (self.rules.optimizer, self.lr) = (optimizer, lr);
+        self
+    }
+
+    /// Sets the number of epochs.
+    #[must_use]
+    pub fn epochs(mut self, epochs: u32) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Sets the rows of a batch.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Stops early; the mode is the monitor's.
+    #[must_use]
+    pub fn early_stopping(mut self, stop: EarlyStopping) -> Self {
+        self.early_stopping = Some(stop);
+        self
+    }
+
+    /// Trains `net` from where it is and leaves it with its final (or best) weights.
+    ///
+    /// # Errors
+    /// As [`Run::fit`].
+    pub fn fit(&self, net: &mut Mlp, train: View<'_>, validation: Option<View<'_>>) -> Result<History, FitError> {
+        let mut run = Run::new(net.clone(), *self)?;
+        #[cfg(feature = "rayon")]
+        let split = crate::host::pool::Global;
+        #[cfg(not(feature = "rayon"))]
+        let split = crate::split::Serial;
+        run.fit(train, validation, &split, &mut |_| ControlFlow::Continue(()))?;
+        *net = run.model;
+        Ok(run.history)
+    }
+}
+
+pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
+    let fails = |what| Err(FitError::Parameter { what });
+    if !trainer.rules.optimizer.is_valid() {
+        return fails(
+            "an optimiser constant is outside its range: momentum and betas lie in [0, 1), eps is at least 0",
+        );
+    }
+    if !(trainer.lr > 0.0 && trainer.lr.is_finite()) {
+        return fails("the learning rate must be a positive number");
+    }
+    if !(trainer.rules.l2 >= 0.0 && trainer.rules.l2.is_finite()) {
+        return fails("the L2 penalty must be 0 or positive");
+    }
+    if !(trainer.warmup_epochs >= 0.0 && trainer.warmup_epochs.is_finite()) {
+        return fails("the warm-up must be 0 or a positive number of epochs");
+    }
+    let schedule = match trainer.schedule {
+        Schedule::Constant => true,
+        Schedule::Step { every, factor } => every > 0 && factor > 0.0 && factor.is_finite(),
+        Schedule::Cosine { floor } => (0.0..=1.0).contains(&floor),
+    };
+    if !schedule {
+        return fails(
+            "the schedule is outside its range: steps of at least one epoch, a positive factor, a floor in [0, 1]",
+        );
+    }
+    let clip = match trainer.rules.clip {
+        crate::train::Clip::None => true,
+        crate::train::Clip::Norm(limit) | crate::train::Clip::Value(limit) => limit > 0.0,
+    };
+    if clip { Ok(()) } else { fails("the clipping limit must be positive") }
+}

@@ -1,0 +1,5 @@
+//! Against the golden files of this directory: what PyTorch, Keras and exact arithmetic answer.
+
+mod file;
+mod training;
+mod values;
