@@ -87,7 +87,7 @@ pub fn eval(context: &Context<'_>, source: &Source<'_>) -> Result<(), Failure> {
     };
     let mut fields = match scores.as_slice() {
         [only] => one(only),
-        _ => json!({}),
+        _ => json!({ "set": null, "data": null, "rows": null, "accuracy": null, "loss": null }),
     };
     fields["model"] = model.path.display().to_string().into();
     fields["sets"] = scores.iter().map(one).collect();
@@ -137,13 +137,14 @@ pub fn predict(context: &Context<'_>, source: &Source<'_>, wanted: Wanted<'_>) -
         (true, false) => npy_f32(&values, outputs),
         (false, _) => Predictions { names: &names, values: &values, classes }.to_csv(),
     };
-    let mut end =
-        json!({ "rows": table.rows, "outputs": outputs, "data": name, "model": model.path.display().to_string() });
+    let mut end = json!({
+        "rows": table.rows, "outputs": outputs, "data": name, "model": model.path.display().to_string(), "out": null,
+    });
     match wanted.out {
         None => {
             context.show.line(String::from_utf8_lossy(&bytes).trim_end());
             for row in 0..if context.show.json { table.rows } else { 0 } {
-                let mut fields = json!({ "row": row });
+                let mut fields = json!({ "row": row, "class": null, "values": null });
                 if wanted.classes {
                     let id = ids[row] as usize;
                     fields["class"] = model.classes.get(id).map_or_else(|| id.to_string(), Clone::clone).into();

@@ -268,32 +268,33 @@ fn train(context: &Context<'_>, arguments: &Train) -> Result<(), Failure> {
 
 /// Mean and spread over repeated runs: of the accuracy, or of the loss where there is none.
 fn summary(show: Show, outcomes: &[Outcome]) {
-    let figures = outcomes.iter().map(|outcome| outcome.test.or(outcome.validation).unwrap_or(outcome.train));
-    let accuracies: Option<Vec<f64>> = figures.clone().map(|figures| figures.accuracy).collect();
-    let (what, values) = match accuracies {
-        Some(accuracies) => ("accuracy", accuracies),
-        None => ("loss", figures.map(|figures| figures.loss).collect()),
-    };
-    let which = match outcomes.first() {
+    let figures = || outcomes.iter().map(|outcome| outcome.test.or(outcome.validation).unwrap_or(outcome.train));
+    let losses: Vec<f64> = figures().map(|figures| figures.loss).collect();
+    let accuracies: Option<Vec<f64>> = figures().map(|figures| figures.accuracy).collect();
+    let set = match outcomes.first() {
         Some(outcome) if outcome.test.is_some() => "test",
         Some(outcome) if outcome.validation.is_some() => "validation",
         _ => "training",
     };
+    let (what, values) = accuracies.as_ref().map_or(("loss", &losses), |accuracies| ("accuracy", accuracies));
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let spread = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
     let shown = |value: f64| if what == "accuracy" { percent(value) } else { format!("{value:.6}") };
     let all: Vec<String> = values.iter().map(|value| shown(*value)).collect();
     show.line(format_args!(
-        "{which} {what} over {} seeds: {} ± {} ({})",
+        "{what} over {} seeds: {} ± {} ({set} rows: {})",
         values.len(),
         shown(mean),
-        shown(spread),
+        shown(spread).trim_end_matches(" %"),
         all.join(", ")
     ));
     let runs: Vec<serde_json::Value> = outcomes.iter().map(Outcome::json).collect();
     show.event(
         "summary",
-        json!({ "set": which, "figure": what, "values": values, "mean": mean, "standard_deviation": spread, "runs": runs }),
+        json!({
+            "set": set, "accuracies": accuracies, "losses": losses, "mean": mean, "standard_deviation": spread,
+            "runs": runs,
+        }),
     );
 }
