@@ -87,7 +87,7 @@ pub fn statistics(
 
 /// Groups of features in a task: neighbours share cache lines' pages, so not fewer than four if there are enough.
 fn groups_per_task(width: usize, workers: usize) -> usize {
-    (width / LANES).div_ceil(workers).clamp(1, 4)
+    (width / LANES).div_ceil(workers.max(1)).clamp(1, 4)
 }
 
 kernel! { fn statistics_of(x: &[f32], width: usize, first: usize, eps: f32, cache: &mut [f32]) = statistics_body; }
