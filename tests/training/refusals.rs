@@ -64,6 +64,18 @@ fn data_that_does_not_fit() {
     assert!(View::new(&inputs, 5, Targets::Classes(&[0])).is_err());
     assert!(View::new(&inputs, 5, Targets::Values(&inputs[..9])).is_err());
     assert!(View::new(&inputs, 0, Targets::Classes(&[])).is_err());
+    // What only public fields can say.
+    let flat = View { features: 0, ..good };
+    assert_eq!(flat.rows(), 0);
+    assert_eq!(refused(NET, trainer, flat, None), setup(Error::BatchRows { rows: 0, planned: 4 }));
+    assert!(matches!(refused(NET, trainer, good, Some(flat)), FitError::Setup(Error::Length { .. })));
+    let unlabelled = Dataset { inputs: inputs.to_vec(), features: 5, labels: Labels::Classes(vec![1]) };
+    assert!(unlabelled.subset(&[0, 3]).view().is_err());
+    let mut model = net(5, NET);
+    model.standardize = Some(Standardize { mean: vec![0.0; 5], inv_std: vec![1.0; 4] });
+    let expected = Error::Length { what: "factors of the standardisation", expected: 5, found: 4 };
+    assert_eq!(trainer.fit(&mut model, good, None), Err(setup(expected)));
+    assert_eq!(model.predict(trainer.level, &Serial, &inputs), Err(expected));
 }
 
 #[test]
