@@ -122,7 +122,7 @@ pub enum Event<'a> {
     },
 }
 
-/// How a call of [`Run::fit`] ended.
+/// How a call of [`Run::fit`](super::Run::fit) ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// All epochs are done.

@@ -174,7 +174,7 @@ fn column_sums_body<S: Simd>(s: S, rows: &[f32], stride: usize, first: usize, su
     for (g, sum) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let column = first / LANES + g;
         let mut total = s.splat(0.0);
-        for (block, rows) in rows.chunks(BLOCK * stride).enumerate() {
+        for (block, rows) in rows.chunks(BLOCK.saturating_mul(stride)).enumerate() {
             let mut acc = s.splat(0.0);
             for row in rows.chunks_exact(stride) {
                 acc = s.add(acc, s.load(&row.as_chunks::<LANES>().0[column]));
