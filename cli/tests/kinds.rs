@@ -209,7 +209,7 @@ fn arrays() {
     assert!(images[0] == images[1], "the same rows from both formats");
     refused(dir, &["eval", "idx", "--data", "x.idx"], 2, "--labels");
     refused(dir, &["train", "--data", "x.idx"], 2, "--labels");
-    std::fs::write(dir.join("few.idx"), &[0, 0, 8, 1, 0, 0, 0, 2, 1, 0]).unwrap();
+    std::fs::write(dir.join("few.idx"), [0, 0, 8, 1, 0, 0, 0, 2, 1, 0]).unwrap();
     refused(dir, &["train", "--data", "x.idx", "--labels", "few.idx"], 3, "60 rows");
     let cut = &pictures[..pictures.len() - 1];
     std::fs::write(dir.join("cut.idx"), cut).unwrap();
