@@ -39,10 +39,10 @@ impl<'a> View<'a> {
         Ok(Self { inputs, features, targets })
     }
 
-    /// Number of rows.
+    /// Number of rows; none without features.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.inputs.len() / self.features
+        self.inputs.len().checked_div(self.features).unwrap_or(0)
     }
 }
 
@@ -91,7 +91,8 @@ impl Dataset {
         let rows = || rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows());
         let inputs = rows().flat_map(|row| &self.inputs[row * self.features..][..self.features]).copied();
         let labels = match &self.labels {
-            Labels::Classes(labels) => Labels::Classes(rows().map(|row| labels[row]).collect()),
+            // A label that is missing is noticed when the subset is viewed.
+            Labels::Classes(labels) => Labels::Classes(rows().filter_map(|row| labels.get(row)).copied().collect()),
             Labels::Values(values) => {
                 let width = values.len() / self.rows().max(1);
                 Labels::Values(rows().flat_map(|row| &values[row * width..][..width]).copied().collect())

@@ -102,7 +102,8 @@ impl Run {
     }
 
     /// As [`fit`](Self::fit), but leaves the weights of the last epoch: the run can be stored and, with more epochs or
-    /// more patience, go on with the bits of one that had them from the start.
+    /// more patience, go on with the bits of one that had them from the start (more epochs under a cosine schedule are
+    /// another schedule, though: the rates so far would have been others).
     ///
     /// # Errors
     /// [`FitError::Setup`] before the first step if data, loss and network do not fit together,

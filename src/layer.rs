@@ -121,8 +121,8 @@ pub const fn padded(width: usize) -> usize {
     width.next_multiple_of(LANES)
 }
 
-/// The largest width of a layer: lengths computed from checked widths cannot overflow 64 bits, and are checked
-/// again on 32-bit machines where they are summed.
+/// The largest width of a layer: lengths computed from checked widths cannot overflow 64 bits; where they overflow 32,
+/// `plan` says `usize::MAX`, which no slice has.
 pub const MAX_WIDTH: usize = 1 << 20;
 
 /// The largest number of layers.

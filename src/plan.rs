@@ -2,6 +2,9 @@
 //!
 //! Parameters, state and activations are flat slices; a [`Node`] says where a layer's parts lie in them. All parts
 //! start at multiples of sixteen values. Everything is `const`, so firmware can size its arrays at compile time.
+//!
+//! A length that no machine of this word size has is `usize::MAX`: no slice is that long, so it is refused where slices
+//! are handed in.
 
 use crate::kernels::{batchnorm, panels};
 use crate::layer::{Activation, Layer, Network, padded};
@@ -60,6 +63,14 @@ pub struct Node {
     pub input: Option<usize>,
 }
 
+/// Rounds a length up to whole groups.
+const fn whole_groups(len: usize) -> usize {
+    match len.checked_next_multiple_of(LANES) {
+        Some(len) => len,
+        None => usize::MAX,
+    }
+}
+
 /// What the layers so far still need of the current buffer in the backward pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Needed {
@@ -99,7 +110,7 @@ impl Walk {
         let inputs = self.width;
         let (outputs, weights, bias, state) = match layer {
             Layer::Dense { outputs, bias } => {
-                let weights = panels::weight_len(inputs, outputs).next_multiple_of(LANES);
+                let weights = whole_groups(panels::weight_len(inputs, outputs));
                 (outputs, weights, if bias { padded(outputs) } else { 0 }, 0)
             }
             Layer::BatchNorm(_) => (inputs, padded(inputs), padded(inputs), 2 * padded(inputs) + LANES),
@@ -126,7 +137,7 @@ impl Walk {
             Some(current) if in_place => current,
             _ => {
                 let fresh = self.activations;
-                self.activations += padded(outputs);
+                self.activations = self.activations.saturating_add(padded(outputs));
                 fresh
             }
         };
@@ -136,15 +147,15 @@ impl Walk {
             inputs,
             outputs,
             weights: Part::after(self.params, exact),
-            bias: Part::after(self.params + weights, bias),
+            bias: Part::after(self.params.saturating_add(weights), bias),
             state: Part::after(self.state, state),
             cache: Part::after(self.cache, cache),
             output,
             input: self.current,
         };
-        self.params += weights + bias;
-        self.state += state;
-        self.cache += cache;
+        self.params = self.params.saturating_add(weights).saturating_add(bias);
+        self.state = self.state.saturating_add(state);
+        self.cache = self.cache.saturating_add(cache);
         self.current = Some(output);
         self.width = outputs;
         self.needed = needed;
@@ -219,9 +230,11 @@ impl Network<'_> {
             }
             if let Layer::Dense { .. } = node.layer
                 && node.input.is_some()
-                && padded(node.inputs) * node.outputs > transposed
             {
-                transposed = padded(node.inputs) * node.outputs;
+                let turned = padded(node.inputs).saturating_mul(node.outputs);
+                if turned > transposed {
+                    transposed = turned;
+                }
             }
             at += 1;
         }
@@ -229,11 +242,11 @@ impl Network<'_> {
             batch,
             params: end.params,
             state: end.state,
-            activations: batch * end.activations,
-            delta: batch * widest,
+            activations: batch.saturating_mul(end.activations),
+            delta: batch.saturating_mul(widest),
             cache: end.cache,
             transposed,
-            row_losses: 2 * batch,
+            row_losses: batch.saturating_mul(2),
         }
     }
 }
@@ -263,7 +276,11 @@ impl Plan {
     /// Length of the work buffer: activations, both gradient buffers, caches and scratch.
     #[must_use]
     pub const fn work_len(&self) -> usize {
-        self.activations + 2 * self.delta + self.cache + self.transposed + self.row_losses
+        self.activations
+            .saturating_add(self.delta.saturating_mul(2))
+            .saturating_add(self.cache)
+            .saturating_add(self.transposed)
+            .saturating_add(self.row_losses)
     }
 
     /// Cuts a work buffer into its parts.

@@ -5,7 +5,7 @@
 
 /// Divides output slices into chunks and runs a task on each.
 pub trait Split: Sync {
-    /// How many workers may run at once: kernels use it to choose a chunk, never a result.
+    /// How many workers may run at once (0 counts as 1): kernels use it to choose a chunk, never a result.
     fn workers(&self) -> usize;
 
     /// Calls `task(i, [chunk i of each slice])` for every chunk, in any order, perhaps at once.

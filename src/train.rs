@@ -169,7 +169,7 @@ impl<'m, P: Split> Session<'m, P> {
         if batch.rows == 0 || batch.rows > self.plan.batch {
             return Err(Error::BatchRows { rows: batch.rows, planned: self.plan.batch });
         }
-        check_len("batch inputs", batch.rows * self.network.inputs(), batch.inputs.len())?;
+        check_len("batch inputs", batch.rows.saturating_mul(self.network.inputs()), batch.inputs.len())?;
         check_output(&self.network, loss)?;
         batch.targets.check(loss, batch.rows, self.network.outputs())
     }
@@ -181,7 +181,7 @@ impl<'m, P: Split> Session<'m, P> {
     /// parameters nor running statistics have changed. [`Error::BatchOfOne`] for one row with batch norm; other
     /// variants for a batch that does not fit.
     pub fn step(&mut self, batch: Batch<'_>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
-        let moments = rules.optimizer.moments() * self.plan.params;
+        let moments = rules.optimizer.moments().saturating_mul(self.plan.params);
         check_len("optimiser moments", moments, self.buffers.moments.len())?;
         let score = self.differentiate(batch, rules.loss, moment)?;
         let scale = backward::clip(self.level, rules.clip, self.buffers.gradients)
@@ -192,7 +192,7 @@ impl<'m, P: Split> Session<'m, P> {
         Ok(score)
     }
 
-    /// Forward in training mode, loss and backward: fills [`gradients`](Trainer::gradients), changes nothing else.
+    /// Forward in training mode, loss and backward: fills [`gradients`](Session::gradients), changes nothing else.
     ///
     /// # Errors
     /// As [`step`](Session::step).
@@ -242,7 +242,7 @@ impl<'m, P: Split> Session<'m, P> {
         if rows == 0 || rows > self.plan.batch {
             return Err(Error::BatchRows { rows, planned: self.plan.batch });
         }
-        check_len("batch inputs", rows * self.network.inputs(), inputs.len())?;
+        check_len("batch inputs", rows.saturating_mul(self.network.inputs()), inputs.len())?;
         self.infer(&Batch { inputs, targets: Targets::Classes(&[]), rows })?;
         Ok(self.outputs(rows))
     }

@@ -13,7 +13,7 @@ use evenkeel::Level;
 use evenkeel::host::pool::Pool;
 use evenkeel_cli::commands::{self, Context, Source, Wanted};
 use evenkeel_cli::error::{Failure, Kind};
-use evenkeel_cli::options::{LossName, TrainOptions, WeightsName};
+use evenkeel_cli::options::{HeaderName, LossName, TrainOptions, WeightsName};
 use evenkeel_cli::report::Outcome;
 use evenkeel_cli::show::{Show, percent};
 use evenkeel_cli::train::{self, Origin, Plan};
@@ -133,6 +133,9 @@ struct DataArgs {
     /// Column with the target
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
+    /// Whether the first line of a CSV file holds names
+    #[arg(long, value_enum)]
+    header: Option<HeaderName>,
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS")]
     ignore: Option<String>,
@@ -165,6 +168,7 @@ impl DataArgs {
         TrainOptions {
             data: self.data.clone(),
             target: self.target.clone(),
+            header: self.header,
             ignore: self.ignore.clone(),
             filter: self.filter.clone(),
             ..TrainOptions::default()

@@ -10,6 +10,8 @@ use evenkeel::Loss;
 use evenkeel::fit::Monitor;
 use serde::{Deserialize, Serialize};
 
+use crate::data::{Header, Task};
+
 pub mod resolve;
 
 /// How training goes; see each option's help.
@@ -25,6 +27,12 @@ pub struct TrainOptions {
     /// Column with the target, by name or number (several with commas) [default: label, target, class, or the last]
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
+    /// Whether the target is classes or values [default: classes for words and whole numbers]
+    #[arg(long, value_enum, help_heading = "Data")]
+    pub task: Option<TaskName>,
+    /// Whether the first line of a CSV file holds names [default: it does if no field is a number]
+    #[arg(long, value_enum, help_heading = "Data")]
+    pub header: Option<HeaderName>,
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
@@ -152,6 +160,44 @@ pub struct TrainOptions {
     /// Least seconds between two checkpoints, which are written after an epoch; no result depends on it [default: 2]
     #[arg(long, value_name = "SECONDS", help_heading = "Output", allow_negative_numbers = true)]
     pub checkpoint_seconds: Option<f64>,
+}
+
+/// Names of [`Task`].
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskName {
+    /// One of several classes
+    Classes,
+    /// Quantities
+    Values,
+}
+
+impl From<TaskName> for Task {
+    fn from(name: TaskName) -> Self {
+        match name {
+            TaskName::Classes => Task::Classes,
+            TaskName::Values => Task::Values,
+        }
+    }
+}
+
+/// Names of [`Header`].
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeaderName {
+    /// It does
+    Yes,
+    /// It does not
+    No,
+}
+
+impl From<HeaderName> for Header {
+    fn from(name: HeaderName) -> Self {
+        match name {
+            HeaderName::Yes => Header::Yes,
+            HeaderName::No => Header::No,
+        }
+    }
 }
 
 /// Names of [`Loss`].

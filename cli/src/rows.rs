@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use evenkeel::{Dataset, Labels, Loss};
 
-use crate::data::{self, RowFilter, Table, Target, TargetColumn, Task};
+use crate::data::{self, Header, RowFilter, Table, Target, TargetColumn, Task};
 use crate::digits;
 use crate::error::{Failure, Kind};
 use crate::options::TrainOptions;
@@ -185,9 +185,11 @@ fn data_options(options: &TrainOptions) -> data::Options {
         text.iter().flat_map(|text| text.split(',')).map(|word| word.trim().to_owned()).collect()
     };
     data::Options {
-        task: match options.loss.map(Loss::from) {
-            Some(Loss::CrossEntropy) => Task::Classes,
-            Some(Loss::MeanSquaredError) => Task::Values,
+        header: options.header.map(Header::from).unwrap_or_default(),
+        task: match (options.task, options.loss.map(Loss::from)) {
+            (Some(task), _) => task.into(),
+            (None, Some(Loss::CrossEntropy)) => Task::Classes,
+            (None, Some(Loss::MeanSquaredError)) => Task::Values,
             _ => Task::Auto,
         },
         target: match &options.target {

@@ -28,6 +28,17 @@ impl Monitor {
         }
     }
 
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Monitor::ValLoss => "val-loss",
+            Monitor::ValAccuracy => "val-accuracy",
+            Monitor::Loss => "loss",
+            Monitor::Accuracy => "accuracy",
+        }
+    }
+
     pub(super) fn value(self, epoch: &EpochRecord) -> f64 {
         match self {
             Monitor::ValLoss => epoch.val_loss.unwrap_or(epoch.loss),
@@ -111,7 +122,7 @@ pub enum Event<'a> {
     },
 }
 
-/// How a call of [`Run::fit`] ended.
+/// How a call of [`Run::fit`](super::Run::fit) ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// All epochs are done.

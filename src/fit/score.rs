@@ -14,10 +14,19 @@ use crate::train::{Batch, Buffers, Loss, Score, Session, Targets};
 pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
     let network = model.network();
     crate::error::check_len("features", network.inputs(), data.features)?;
+    check_standardize(model)?;
     if data.rows() == 0 {
         return Err(Error::BatchRows { rows: 0, planned: 1 });
     }
     data.targets.check(loss, data.rows(), network.outputs())
+}
+
+/// The means and deviations, a public field, must be those of the network's inputs.
+fn check_standardize(model: &Mlp) -> Result<(), Error> {
+    let Some(standardize) = &model.standardize else { return Ok(()) };
+    let inputs = model.network().inputs();
+    crate::error::check_len("means of the standardisation", inputs, standardize.mean.len())?;
+    crate::error::check_len("factors of the standardisation", inputs, standardize.inv_std.len())
 }
 
 /// Collects the rows of a batch, standardised.
@@ -123,6 +132,7 @@ impl Mlp {
     pub fn predict(&self, level: Level, split: &impl Split, inputs: &[f32]) -> Result<Vec<f32>, Error> {
         let (features, outputs) = (self.network().inputs(), self.network().outputs());
         let data = View::new(inputs, features, Targets::Values(&[]))?;
+        check_standardize(self)?;
         let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS);
         self.with_session(level, split, |session| {
             let mut all = Vec::with_capacity(data.rows() * outputs);

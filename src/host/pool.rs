@@ -31,7 +31,8 @@ fn halve<const N: usize>(
     let chunks = outputs.iter().zip(chunk).map(|(slice, chunk)| slice.len().div_ceil(chunk.max(1))).min().unwrap_or(0);
     match chunks {
         0 => {}
-        1 => task(first, outputs),
+        // Without the surplus that a slice with more chunks than another would have.
+        1 => task(first, split_each(outputs, chunk).0),
         _ => {
             let middle = chunks / 2;
             let (low, high) = split_each(outputs, chunk.map(|chunk| middle * chunk.max(1)));

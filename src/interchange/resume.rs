@@ -48,6 +48,7 @@ struct Recipe {
     seed: u64,
     batch: u64,
     shuffle: bool,
+    monitor: String,
 }
 
 impl Recipe {
@@ -64,6 +65,7 @@ impl Recipe {
             seed: trainer.seed,
             batch: trainer.batch as u64,
             shuffle: trainer.shuffle,
+            monitor: trainer.monitor.name().into(),
         }
     }
 
@@ -75,6 +77,8 @@ impl Recipe {
             ("seed", &self.seed.to_string(), &other.seed.to_string()),
             ("batch size", &self.batch.to_string(), &other.batch.to_string()),
             ("shuffling", &self.shuffle.to_string(), &other.shuffle.to_string()),
+            // The best value so far is one of this figure.
+            ("monitored figure", &self.monitor, &other.monitor),
         ];
         let (what, ours, theirs) = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
         Some((what, ours.clone(), theirs.clone()))
@@ -100,7 +104,8 @@ impl Resume {
     /// stopping ended goes on if `trainer` has more patience.
     ///
     /// # Errors
-    /// [`InterchangeError::Metadata`] for another optimiser, loss, seed, batch size or order of the rows.
+    /// [`InterchangeError::Metadata`] for another optimiser, loss, seed, batch size, order of the rows or monitored
+    /// figure.
     pub fn with(self, trainer: Trainer) -> Result<Run, InterchangeError> {
         let Self { model, moments, best, progress, mut history, recipe } = self;
         if let Some((what, ours, theirs)) = recipe.difference(&Recipe::of(&trainer)) {
@@ -145,6 +150,7 @@ pub fn to_bytes_with(run: &Run, note: &str) -> Result<Vec<u8>, InterchangeError>
         "seed": recipe.seed,
         "batch_rows": recipe.batch,
         "shuffle": recipe.shuffle,
+        "monitor": recipe.monitor,
         "epoch": progress.epoch,
         "batch": progress.batch,
         "step": progress.step,
@@ -232,6 +238,7 @@ fn parse(text: &str) -> Option<(Progress, History, Recipe)> {
         seed: value["seed"].as_u64()?,
         batch: count("batch_rows")?,
         shuffle: value["shuffle"].as_bool()?,
+        monitor: value["monitor"].as_str()?.into(),
     };
     sound.then_some((progress, history, recipe))
 }

@@ -87,7 +87,7 @@ pub fn statistics(
 
 /// Groups of features in a task: neighbours share cache lines' pages, so not fewer than four if there are enough.
 fn groups_per_task(width: usize, workers: usize) -> usize {
-    (width / LANES).div_ceil(workers).clamp(1, 4)
+    (width / LANES).div_ceil(workers.max(1)).clamp(1, 4)
 }
 
 kernel! { fn statistics_of(x: &[f32], width: usize, first: usize, eps: f32, cache: &mut [f32]) = statistics_body; }
@@ -137,7 +137,7 @@ fn column_sums<S: Simd, const N: usize>(
     f: impl Fn(S::F32) -> [S::F32; N],
 ) -> [S::F32; N] {
     let mut total = [s.splat(0.0); N];
-    for (block, x) in x.chunks(BLOCK * width).enumerate() {
+    for (block, x) in x.chunks(BLOCK.saturating_mul(width)).enumerate() {
         let mut acc = [s.splat(0.0); N];
         for row in x.chunks_exact(width) {
             let terms = f(s.load(&row.as_chunks::<LANES>().0[column]));
@@ -312,13 +312,14 @@ fn parameter_gradients_body<S: Simd>(
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) {
+    let chain = BLOCK.saturating_mul(width);
     let (dgamma, dbeta) = (dgamma.as_chunks_mut::<LANES>().0, dbeta.as_chunks_mut::<LANES>().0);
     for (g, (dgamma, dbeta)) in dgamma.iter_mut().zip(dbeta).enumerate() {
         let column = first + g;
         let cache = Cache::read(&cache[column * PARTS * LANES..][..PARTS * LANES]);
         let (shift, inv_std, offset) = (s.load(&cache.shift), s.load(&cache.inv_std), s.load(&cache.offset));
         let mut total = [s.splat(0.0); 2];
-        for (block, (x, dy)) in x.chunks(BLOCK * width).zip(dy.chunks(BLOCK * width)).enumerate() {
+        for (block, (x, dy)) in x.chunks(chain).zip(dy.chunks(chain)).enumerate() {
             let [mut sum_gamma, mut sum_beta] = [s.splat(0.0); 2];
             for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
                 let x = s.load(&x.as_chunks::<LANES>().0[column]);

@@ -131,14 +131,14 @@ pub fn forward<W: Weight>(
 
 /// Rows of a task: enough for the register tile to be busy, few enough to balance and to stay in the cache.
 pub(crate) fn rows_per_task(rows: usize, workers: usize) -> usize {
-    rows.div_ceil(workers).next_multiple_of(8).clamp(8, 96)
+    rows.div_ceil(workers.max(1)).next_multiple_of(8).clamp(8, 96)
 }
 
 /// Panels of a task for a single row; one task if the layer is too small to be worth a second thread.
 fn panels_per_task(outputs: usize, inputs: usize, workers: usize) -> usize {
     let panels = panels::panels(outputs);
     let small = inputs * outputs < 1 << 16;
-    if small { panels.max(1) } else { panels.div_ceil(workers).max(1) }
+    if small { panels.max(1) } else { panels.div_ceil(workers.max(1)).max(1) }
 }
 
 kernel! { fn one_row<W: Weight>(dense: Dense<'_, W>, first: usize, x: &[f32], y: &mut [f32]) = one_row_body; }

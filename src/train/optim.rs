@@ -85,10 +85,10 @@ impl Optimizer {
                 rest1: (1.0 - decimal(beta1)) as f32,
                 beta2,
                 rest2: (1.0 - decimal(beta2)) as f32,
-                rate: (decimal(lr) / correct(beta1)) as f32,
+                rate: (f64::from(lr) / correct(beta1)) as f32,
                 root: (1.0 / libm::sqrt(correct(beta2))) as f32,
                 eps,
-                keep: (1.0 - decimal(lr) * decimal(decay)) as f32,
+                keep: (1.0 - f64::from(lr) * f64::from(decay)) as f32,
             }
         };
         let rule = match *self {
@@ -100,9 +100,11 @@ impl Optimizer {
     }
 }
 
-/// The decimal number that an `f32` constant was written as, to nine places: 0.9 and not 0.89999998.
-fn decimal(value: f32) -> f64 {
-    libm::round(f64::from(value) * 1e9) / 1e9
+/// The decimal number that a beta was written as, to seven places: 0.9 and not 0.89999998, as one less it is used too.
+///
+/// Next to 1, `f32` has steps of 6e-8, so seven places are all it can hold, and no beta below 1 becomes 1.
+fn decimal(beta: f32) -> f64 {
+    libm::round(f64::from(beta) * 1e7) / 1e7
 }
 
 /// The constants of one step, see [`Optimizer::factors`].

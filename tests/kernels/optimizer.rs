@@ -18,12 +18,12 @@ struct Place {
 fn step(r: Reference, optimizer: Optimizer, t: i32, lr: f32, scale: f32, l2: f32, gradient: f32, at: &mut Place) {
     let g = r.fma(at.param, l2, gradient * scale);
     let adam = |at: &mut Place, beta1: f32, beta2: f32, eps: f32, decay: f64| {
-        let (b1, b2) = (nine_places(beta1), nine_places(beta2));
+        let (b1, b2) = (seven_places(beta1), seven_places(beta2));
         at.first = r.fma(g - at.first, (1.0 - b1) as f32, at.first);
         at.second = r.fma(g * (1.0 - b2) as f32, g, at.second * beta2);
-        let rate = (nine_places(lr) / (1.0 - libm::pow(b1, f64::from(t)))) as f32;
+        let rate = (f64::from(lr) / (1.0 - libm::pow(b1, f64::from(t)))) as f32;
         let root = (1.0 / (1.0 - libm::pow(b2, f64::from(t))).sqrt()) as f32;
-        let kept = at.param * (1.0 - nine_places(lr) * decay) as f32;
+        let kept = at.param * (1.0 - f64::from(lr) * decay) as f32;
         at.param = r.fma(at.first / r.fma(at.second.sqrt(), root, eps), -rate, kept);
     };
     match optimizer {
@@ -35,15 +35,15 @@ fn step(r: Reference, optimizer: Optimizer, t: i32, lr: f32, scale: f32, l2: f32
         }
         Optimizer::Adam { beta1, beta2, eps } => adam(at, beta1, beta2, eps, 0.0),
         Optimizer::AdamW { beta1, beta2, eps, weight_decay } => {
-            adam(at, beta1, beta2, eps, nine_places(weight_decay));
+            adam(at, beta1, beta2, eps, f64::from(weight_decay));
         }
         _ => unreachable!("a new optimiser wants its reference here"),
     }
 }
 
-/// Constants are the decimal numbers they were written as.
-fn nine_places(value: f32) -> f64 {
-    format!("{value:.9}").parse().expect("a number")
+/// Betas are the decimal numbers they were written as.
+fn seven_places(value: f32) -> f64 {
+    format!("{value:.7}").parse().expect("a number")
 }
 
 #[test]
@@ -87,6 +87,19 @@ fn optimisers_equal_a_scalar_step() {
         }
     }
     tally.finish();
+}
+
+/// The first step of Adam moves every parameter by the rate, however small that is.
+#[test]
+fn adam_keeps_small_rates() {
+    for lr in [0.001, 1.2345678e-5, 3.6e-9, 1e-12] {
+        let (mut params, mut first, mut second) = ([0.0; 16], [0.0; 16], [0.0; 16]);
+        let factors = Optimizer::ADAM.factors(0, lr, 1.0, 0.0);
+        update(evenkeel::Level::detect(), &Serial, factors, &mut params, &[1.0; 16], &mut first, &mut second).unwrap();
+        assert!((params[0] + lr).abs() <= 3e-7 * lr, "{lr}: {}", params[0]);
+        // 1 - 0.9 and 1 - 0.999 as PyTorch has them.
+        assert_eq!((first[0], second[0]), (0.1, 0.001));
+    }
 }
 
 #[test]

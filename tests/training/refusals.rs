@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 
 use evenkeel::fit::{Event, Finish, FitError, Run};
+use evenkeel::model::Standardize;
+use evenkeel::split::Split;
 use evenkeel::train::{Batch, Buffers, Clip, Moment, Rules, Session};
 use evenkeel::{
     Dataset, EarlyStopping, Error, Labels, Level, Loss, Mlp, Optimizer, Schedule, Serial, Targets, Trainer, View,
@@ -62,6 +64,18 @@ fn data_that_does_not_fit() {
     assert!(View::new(&inputs, 5, Targets::Classes(&[0])).is_err());
     assert!(View::new(&inputs, 5, Targets::Values(&inputs[..9])).is_err());
     assert!(View::new(&inputs, 0, Targets::Classes(&[])).is_err());
+    // What only public fields can say.
+    let flat = View { features: 0, ..good };
+    assert_eq!(flat.rows(), 0);
+    assert_eq!(refused(NET, trainer, flat, None), setup(Error::BatchRows { rows: 0, planned: 4 }));
+    assert!(matches!(refused(NET, trainer, good, Some(flat)), FitError::Setup(Error::Length { .. })));
+    let unlabelled = Dataset { inputs: inputs.to_vec(), features: 5, labels: Labels::Classes(vec![1]) };
+    assert!(unlabelled.subset(&[0, 3]).view().is_err());
+    let mut model = net(5, NET);
+    model.standardize = Some(Standardize { mean: vec![0.0; 5], inv_std: vec![1.0; 4] });
+    let expected = Error::Length { what: "factors of the standardisation", expected: 5, found: 4 };
+    assert_eq!(trainer.fit(&mut model, good, None), Err(setup(expected)));
+    assert_eq!(model.predict(trainer.level, &Serial, &inputs), Err(expected));
 }
 
 #[test]
@@ -242,6 +256,53 @@ fn sessions() {
     }
     let sound = session.weights().0.iter().chain(session.moments()).all(|value| value.is_finite());
     assert!(sound, "rubbish in the borrowed buffers reached the weights");
+    // A batch beyond any memory has lengths beyond any slice.
+    assert_eq!(network.plan(usize::MAX).work_len(), usize::MAX);
+    let mut all = lengths.map(|length| vec![0.0_f32; length]);
+    let [params, state, gradients, moments, work] = &mut all;
+    let buffers = Buffers { params, state, gradients, moments, work };
+    let error = Session::new(network, usize::MAX, buffers, Level::detect(), &Serial).unwrap_err();
+    assert_eq!(error, Error::Length { what: "work buffer", expected: usize::MAX, found: lengths[4] });
+}
+
+/// Any [`Split`] will do, also one that claims no workers; and a slice with chunks to spare keeps them.
+#[test]
+fn strange_splits() {
+    struct Idle;
+    impl Split for Idle {
+        fn workers(&self) -> usize {
+            0
+        }
+        fn run<const N: usize>(
+            &self,
+            outputs: [&mut [f32]; N],
+            chunk: [usize; N],
+            task: &(impl Fn(usize, [&mut [f32]; N]) + Sync),
+        ) {
+            Serial.run(outputs, chunk, task);
+        }
+    }
+    let data = blobs(40, 5, 3, 0.3);
+    let run = Run::new(net(5, NET), Trainer::new(Loss::CrossEntropy).epochs(2)).unwrap();
+    let (mut idle, mut serial) = (run.clone(), run);
+    let view = data.view().unwrap();
+    idle.fit(view, Some(view), &Idle, &mut |_| ControlFlow::Continue(())).unwrap();
+    serial.fit(view, Some(view), &Serial, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_same(&serial.model, &idle.model, "no workers");
+
+    fn surplus(split: &impl Split) {
+        let (mut short, mut long) = ([0.0; 10], [0.0; 20]);
+        split.run([&mut short, &mut long], [5, 5], &|_, slices| {
+            for slice in slices {
+                assert_eq!(slice.len(), 5);
+                slice.fill(1.0);
+            }
+        });
+        assert!(short == [1.0; 10] && long[..10] == [1.0; 10] && long[10..] == [0.0; 10]);
+    }
+    surplus(&Serial);
+    #[cfg(feature = "rayon")]
+    surplus(&evenkeel::host::pool::Global);
 }
 
 /// Labels are only checked against a network: splitting must cope with any.

@@ -33,7 +33,7 @@ pub fn weight_gradient(
         gradient.fill(0.0);
     }
     let panels = panels::panels(outputs);
-    let per_task = panels.div_ceil(split.workers()).min(3);
+    let per_task = panels.div_ceil(split.workers().max(1)).min(3);
     split.run([gradient], [per_task * LANES * inputs], &|task, [gradient]| {
         weight_gradient_panels(level, (inputs, outputs), task * per_task, x, stride, dy, gradient);
     });
@@ -160,7 +160,7 @@ pub fn bias_gradient(level: Level, split: &impl Split, dy: &[f32], gradient: &mu
     if !width.is_multiple_of(LANES) || width == 0 || !dy.len().is_multiple_of(width) {
         return Err(Error::Length { what: "output gradient", expected: width, found: dy.len() });
     }
-    let per_task = (width / LANES).div_ceil(split.workers()).clamp(1, 16) * LANES;
+    let per_task = (width / LANES).div_ceil(split.workers().max(1)).clamp(1, 16) * LANES;
     split.run([gradient], [per_task], &|task, [gradient]| {
         column_sums(level, dy, width, task * per_task, gradient);
     });
@@ -174,7 +174,7 @@ fn column_sums_body<S: Simd>(s: S, rows: &[f32], stride: usize, first: usize, su
     for (g, sum) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let column = first / LANES + g;
         let mut total = s.splat(0.0);
-        for (block, rows) in rows.chunks(BLOCK * stride).enumerate() {
+        for (block, rows) in rows.chunks(BLOCK.saturating_mul(stride)).enumerate() {
             let mut acc = s.splat(0.0);
             for row in rows.chunks_exact(stride) {
                 acc = s.add(acc, s.load(&row.as_chunks::<LANES>().0[column]));
