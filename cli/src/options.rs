@@ -233,7 +233,7 @@ impl From<LossName> for Loss {
     }
 }
 
-/// Names of [`Optimizer`].
+/// Names of [`evenkeel::Optimizer`].
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimizerName {
