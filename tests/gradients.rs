@@ -1,4 +1,4 @@
-//! Gradients of whole networks against an `f64` twin: `RELIABILITY` R2.
+//! Gradients of whole networks against an `f64` twin.
 //!
 //! Every parameter of every network is moved by ±1e-6 in the twin; the slope of the twin's loss is compared with the
 //! library's gradient and with the twin's own backward pass. Limits are those of PyTorch's `gradcheck` (atol 1e-5, rtol

@@ -1,4 +1,4 @@
-//! Philox against its known answers, the numbering of elements, shuffling, and dropout as `RELIABILITY` R5 asks.
+//! Philox against its known answers, the numbering of elements, shuffling, and dropout.
 
 use evenkeel::kernels::dropout::{Rate, dropout};
 use evenkeel::rng::{Purpose, Stream, fill_u32, philox4x32_10, shuffle, unit};
@@ -90,7 +90,7 @@ fn shuffle_is_an_unbiased_permutation() {
 
 const RATES: [f32; 9] = [0.0, 0.01, 0.1, 0.2, 0.5, 0.7, 0.9, 0.999, 1.0];
 
-/// R5: over 10^8 draws in all, the share of kept elements is within 4 σ, and the mean of the result within 4 σ of 1.
+/// Over 10^8 draws in all, the share of kept elements is within 4 σ, and the mean of the result within 4 σ of 1.
 #[test]
 fn keep_rate_and_expectation() {
     const CHUNK: usize = 1 << 16;
@@ -124,7 +124,7 @@ fn keep_rate_and_expectation() {
     }
 }
 
-/// R5: values and gradients get the mask that the words prescribe, on every level.
+/// Values and gradients get the mask that the words prescribe, on every level.
 #[test]
 fn forward_and_backward_share_the_mask() {
     let values: Vec<f32> = (0..1000).map(|i| 0.1 + i as f32).collect();
@@ -145,7 +145,7 @@ fn forward_and_backward_share_the_mask() {
     }
 }
 
-/// R5: any way of cutting a range into calls gives the same result as one call.
+/// Any way of cutting a range into calls gives the same result as one call.
 #[test]
 fn any_split_gives_the_same_mask() {
     let whole: Vec<f32> = (0..2048).map(|i| (i as f32).sin()).collect();

@@ -1,5 +1,5 @@
 //! One trained network, one hash: on every exact level, with any threads, evaluated in any batches, on x86-64 and on
-//! AArch64 (`RELIABILITY` B1 and B4).
+//! AArch64.
 //!
 //! On AArch64 through an emulator:
 //!

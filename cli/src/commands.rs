@@ -45,6 +45,20 @@ pub struct Source<'a> {
     pub batch: usize,
 }
 
+/// A later run into the same folder has replaced the configuration, but not yet the model: its rows held out may be
+/// rows that this model was trained on.
+fn refuse_older(model: &Path, config: &Path) -> Result<(), Failure> {
+    let written = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    match (written(model), written(config)) {
+        (Some(model_written), Some(config_written)) if model_written < config_written => {
+            let message = "is older than the config.toml beside it, so of an earlier run than the one begun in this \
+                           folder: go on with that one, or name the rows with --data";
+            Err(Failure::at(Kind::Model, model, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `eval`: loss and accuracy on labelled data; without data on the sets of the model's own run, if it lies in its folder.
 ///
 /// # Errors
@@ -59,6 +73,7 @@ pub fn eval(context: &Context<'_>, source: &Source<'_>) -> Result<(), Failure> {
         let (rows, loss) = rows::read_labelled(source.data, names, model.note.loss(), model.outputs)?;
         (vec![("data", rows)], loss)
     } else {
+        refuse_older(&model.path, &config)?;
         let sets = rows::read(&crate::train::read_config(&config)?, Names { features: &[], ..names })?;
         let named = [("training", Some(sets.train)), ("validation", sets.validation), ("test", sets.test)];
         (named.into_iter().filter_map(|(name, rows)| Some((name, rows?))).collect(), sets.loss)

@@ -64,7 +64,8 @@ pub struct TrainOptions {
     /// Share of the rows held out for the test, stratified [default: 0, or 0.2 for the built-in digits]
     #[arg(long, value_name = "SHARE", help_heading = "Data", allow_negative_numbers = true)]
     pub test_split: Option<f64>,
-    /// Learn mean and deviation of each input from the training rows and fold them into the image [default: true]
+    /// Learn mean and deviation of each input from the training rows and fold them into the image [default: true, with
+    /// --from what the file was trained with]
     #[arg(long, value_name = "BOOL", help_heading = "Data")]
     pub standardize: Option<bool>,
 
@@ -81,7 +82,7 @@ pub struct TrainOptions {
     /// What is minimised [default: cross-entropy for classes, mse for values]
     #[arg(long, value_enum, help_heading = "Training")]
     pub loss: Option<LossName>,
-    /// [default: adam]
+    /// How gradients change the weights [default: adam]
     #[arg(long, value_enum, help_heading = "Training")]
     pub optimizer: Option<OptimizerName>,
     /// Learning rate [default: 0.001, 0.01 for sgd]
@@ -232,7 +233,7 @@ impl From<LossName> for Loss {
     }
 }
 
-/// Names of [`Optimizer`].
+/// Names of [`evenkeel::Optimizer`].
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimizerName {

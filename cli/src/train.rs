@@ -75,8 +75,11 @@ pub fn train(job: &Job<'_>) -> Result<Outcome, Failure> {
         Err(Broken::Fit(error)) => Err(error),
         Err(Broken::Save(failure)) => return Err(failure),
     };
-    // As the last step left it, not as the best epoch was: so the run can also go on for more epochs.
-    saver.save(&run, &epochs)?;
+    // As the last step left it, not as the best epoch was: so the run can also go on for more epochs. Weights that the
+    // last update made infinite are no start for anything: then the checkpoint before them stays.
+    if !matches!(&finish, Err(FitError::NonFinite { what: "weight", .. })) {
+        saver.save(&run, &epochs)?;
+    }
     let path = job.out.join("checkpoint.safetensors");
     match finish {
         Ok(Finish::Interrupted) => {

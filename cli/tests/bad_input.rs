@@ -305,6 +305,32 @@ fn divergence_is_named_and_leaves_a_checkpoint() {
     assert!(inspected.contains("after 0 epochs"), "{inspected}");
 }
 
+/// Infinite weights do not replace the checkpoint from which the message says to go on.
+#[test]
+fn weights_that_overflow_leave_the_checkpoint_before_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write(dir, "clouds.csv", clouds(90));
+    let train = ["train", "--data", "clouds.csv", "--net", "dense(8) dense(3)", "--quiet", "--batch", "1000"];
+    let huge = ["--optimizer", "sgd", "--momentum", "0", "--lr", "3e38", "--standardize", "false"];
+    let args = [&train[..], &huge].concat();
+    is_refusal(&run(dir, &args), &args, 5, "--from run/checkpoint.safetensors");
+    ok(dir, &["train", "--from", "run", "--lr", "0.001", "--epochs", "2", "--quiet"]);
+}
+
+/// A run begun in the folder of an earlier one: the old model is not scored on the new run's rows.
+#[test]
+fn a_model_of_an_earlier_run_is_not_taken_for_the_new_one() {
+    let dir = trained();
+    let dir = dir.path();
+    let train = ["train", "--data", "clouds.csv", "--net", "dense(8) dense(3)", "--quiet", "--batch", "1000"];
+    let huge = ["--optimizer", "sgd", "--momentum", "0", "--lr", "3e38", "--standardize", "false", "--seed", "9"];
+    assert_eq!(run(dir, &[&train[..], &huge].concat()).code, 5);
+    let args = ["eval", "run"];
+    is_refusal(&run(dir, &args), &args, 4, "earlier run");
+    ok(dir, &["eval", "run", "--data", "clouds.csv"]);
+}
+
 #[test]
 fn errors_as_json() {
     let dir = trained();

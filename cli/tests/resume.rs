@@ -82,6 +82,20 @@ fn ctrl_c_leaves_a_checkpoint_to_go_on_from() {
     assert!(snapshot(&dir.join("run")) == before);
 }
 
+/// With one batch an epoch every stop is behind the last batch, before the validation.
+#[test]
+fn ctrl_c_after_the_last_batch_of_an_epoch() {
+    let dir = data(60);
+    let dir = dir.path();
+    let args = ["train", "--data", "clouds.csv", "--net", NET, "--batch", "1000", "--epochs", "1000000", "--json"];
+    let (mut child, out) = start(dir, &[&args[..], &["--patience", "0"]].concat(), 3);
+    signal(&child, "INT");
+    drop(out);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let out = ok(dir, &["train", "--from", "run", "--epochs", "1", "--json"]);
+    assert_eq!(events(&out).last().unwrap()["event"], "result");
+}
+
 #[test]
 fn kill_9_at_any_moment() {
     let dir = data(300);

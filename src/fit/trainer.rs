@@ -104,9 +104,7 @@ impl Trainer {
 pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     let fails = |what| Err(FitError::Parameter { what });
     if !trainer.rules.optimizer.is_valid() {
-        return fails(
-            "an optimiser constant is outside its range: momentum and betas lie in [0, 1), eps is at least 0",
-        );
+        return fails("an optimiser constant is outside its range: momentum and betas lie in [0, 1), eps is positive");
     }
     if !(trainer.lr > 0.0 && trainer.lr.is_finite()) {
         return fails("the learning rate must be a positive number");

@@ -58,15 +58,16 @@ impl Optimizer {
         }
     }
 
-    /// Whether every constant is in its range.
+    /// Whether every constant is in its range. An eps of 0 is not: a gradient that is always 0, as those of the padding
+    /// are, would divide by it.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let share = |value: f32| (0.0..1.0).contains(&value);
         match *self {
             Optimizer::Sgd { momentum, nesterov } => share(momentum) && (momentum > 0.0 || !nesterov),
-            Optimizer::Adam { beta1, beta2, eps } => share(beta1) && share(beta2) && eps >= 0.0 && eps.is_finite(),
+            Optimizer::Adam { beta1, beta2, eps } => share(beta1) && share(beta2) && eps > 0.0 && eps.is_finite(),
             Optimizer::AdamW { beta1, beta2, eps, weight_decay } => {
-                share(beta1) && share(beta2) && eps >= 0.0 && eps.is_finite() && (0.0..=1.0).contains(&weight_decay)
+                share(beta1) && share(beta2) && eps > 0.0 && eps.is_finite() && (0.0..=1.0).contains(&weight_decay)
             }
         }
     }

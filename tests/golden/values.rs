@@ -1,4 +1,4 @@
-//! Against exact arithmetic, PyTorch and Keras: batch norm (`RELIABILITY` R4), activations, softmax and losses, value by
+//! Against exact arithmetic, PyTorch and Keras: batch norm, activations, softmax and losses, value by
 //! value.
 
 use evenkeel::kernels::{activation, batchnorm, panels, softmax};

@@ -1,4 +1,4 @@
-//! Training as a whole: learning, stopping, interruption, bad numbers (`RELIABILITY` N1, N2), memory (M2).
+//! Training as a whole: learning, stopping, interruption, bad numbers, memory.
 
 mod failures;
 mod interrupted;

@@ -1,4 +1,4 @@
-//! Nothing is allocated after planning: `RELIABILITY` M2.
+//! Nothing is allocated after planning.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

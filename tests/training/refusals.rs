@@ -141,6 +141,9 @@ fn trainers_out_of_range() {
         wrong.push(base.optimizer(Optimizer::Adam { beta1: 0.9, beta2: 0.9, eps: bad }, 0.1));
         wrong.push(base.optimizer(Optimizer::AdamW { beta1: 0.9, beta2: 0.9, eps: 0.1, weight_decay: bad }, 0.1));
     }
+    // Padding has no gradient: 0 / 0.
+    wrong.push(base.optimizer(Optimizer::Adam { beta1: 0.9, beta2: 0.9, eps: 0.0 }, 0.1));
+    wrong.push(base.optimizer(Optimizer::AdamW { beta1: 0.9, beta2: 0.9, eps: 0.0, weight_decay: 0.0 }, 0.1));
     for limit in [0.0, -1.0, f32::NAN] {
         for clip in [Clip::Norm(limit), Clip::Value(limit)] {
             let mut trainer = base;

@@ -254,7 +254,8 @@ fn check_memory(network: &Network<'_>, trainer: &Trainer) -> Result<(), Failure>
 fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
     let batches = Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm())?;
     let steps = u64::from(run.progress.epoch) * batches.count() as u64 + run.progress.batch as u64;
-    if run.progress.batch < batches.count().max(1) && run.progress.step == steps {
+    // All batches of an epoch done is a position too: the validation comes next.
+    if run.progress.batch <= batches.count() && run.progress.step == steps {
         return Ok(());
     }
     let message = format!(
