@@ -101,7 +101,7 @@ fn summary(curves: &Curves<'_>, best: Option<u32>, share: bool) -> String {
     if let Some(val) = at.val_loss {
         let _ = write!(text, ", validation {}", axis::short(val));
         if (val - at.loss).is_finite() {
-            let _ = write!(text, ", gap {}", axis::short((val - at.loss).abs()));
+            let _ = write!(text, ", gap {}", axis::short(val - at.loss));
         }
     }
     if let Some((kind, value)) = at.val_metric.map(|v| ("validation", v)).or(at.metric.map(|v| ("training", v))) {

@@ -126,7 +126,7 @@ pub(super) fn short(value: f64) -> String {
 
 /// As [`short`], in percent for shares.
 pub(super) fn shown(value: f64, share: bool) -> String {
-    if share && value.is_finite() { format!("{:.2} %", value * 100.0) } else { short(value) }
+    if share && value.is_finite() { minus(format!("{:.2} %", value * 100.0)) } else { short(value) }
 }
 
 /// A minus as wide as the digits.

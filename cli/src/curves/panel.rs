@@ -158,7 +158,9 @@ impl Panel<'_> {
             lines.extend(value.map(|v| (format!("{} {}", series.name, shown(v, self.share)), Some(colour))));
         }
         if let [Some(train), Some(val)] = values {
-            lines.push((format!("gap {}", shown((val - train).abs(), self.share)), None));
+            // As the report counts it: positive where the training rows do better, lower in loss, higher in accuracy.
+            let gap = if self.share { train - val } else { val - train };
+            lines.push((format!("gap {}", shown(gap, self.share)), None));
         }
         let (right_side, top) = self.free_place(at, 17.0 * lines.len() as f64, y);
         let (anchor, x) = if right_side { ("start", at + 10.0) } else { ("end", at - 10.0) };

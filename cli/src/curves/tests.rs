@@ -53,6 +53,17 @@ fn an_ordinary_run() {
     draw("early", "best early", "accuracy", &e[..400], Some(20));
 }
 
+/// Positive where the training rows do better, as in the report.
+#[test]
+fn the_gap_has_its_sign() {
+    let fitted = [epoch(1, 0.25, Some(0.5), Some(0.75), Some(0.5))];
+    let picture = draw("overfitted", "", "accuracy", &fitted, Some(1));
+    assert!(picture.contains("gap 0.2500<") && picture.contains("gap 25.00 %"), "{picture}");
+    let dropped = [epoch(1, 0.5, Some(0.25), Some(0.5), Some(0.75))];
+    let picture = draw("dropout", "", "accuracy", &dropped, Some(1));
+    assert!(picture.contains("gap −0.2500<") && picture.contains("gap −25.00 %"), "{picture}");
+}
+
 #[test]
 fn a_regression_with_a_metric_below_zero() {
     let e: Vec<_> = run(30, 4e-4)
