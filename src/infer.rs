@@ -5,10 +5,12 @@
 
 use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
-use crate::kernels::{activation, dense, softmax};
+use crate::kernels::dense::{self, Dense};
+use crate::kernels::groups::{Rows, from_groups, to_groups};
+use crate::kernels::{BLOCK, activation, softmax};
 use crate::layer::padded;
 use crate::simd::{LANES, Level, Simd, level::kernel};
-use crate::split::Split;
+use crate::split::{Serial, Split};
 
 /// A network ready to run.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +46,8 @@ impl<'a> Net<'a> {
     /// Length of the scratch for `rows` rows at a time, in values: two rows of the widest layer for each.
     ///
     /// One row's worth is enough for any number of rows; the weights are then read once per row. With more, they are
-    /// read once for as many rows as fit: some tens are best for a single thread, as both weights and rows stay in
-    /// the cache.
+    /// read once for as many rows as fit: a few hundred are best, more change nothing. Threads that share the rows of a
+    /// batch each take their part of the scratch.
     #[must_use]
     pub const fn scratch_len(&self, rows: usize) -> usize {
         (2 * self.image.scratch_width()).saturating_mul(rows)
@@ -72,12 +74,63 @@ impl<'a> Net<'a> {
         let rows = input.len() / inputs;
         check_len("input", rows.max(1) * inputs, input.len())?;
         check_len("output", rows.saturating_mul(outputs), output.len())?;
-        if scratch.len() < self.scratch_len(1) {
-            return Err(Error::Length { what: "scratch", expected: self.scratch_len(1), found: scratch.len() });
+        let one = self.scratch_len(1);
+        if scratch.len() < one {
+            return Err(Error::Length { what: "scratch", expected: one, found: scratch.len() });
         }
-        let at_once = rows.min(scratch.len() / self.scratch_len(1));
+        let tasks = self.tasks(rows, split.workers()).min(scratch.len() / one);
+        if tasks < 2 {
+            let at_once = self.at_once().min(rows).min(scratch.len() / one);
+            let scratch = &mut scratch[..at_once * one];
+            return self.rows(level, split, input, output, scratch);
+        }
+        // Each task takes its rows through all layers, with no other to wait for.
+        let per_task = rows.div_ceil(tasks);
+        let at_once = self.at_once().min(per_task).min(scratch.len() / one / tasks);
+        split.run([output, scratch], [per_task * outputs, at_once * one], &|task, [output, scratch]| {
+            let input = &input[task * per_task * inputs..][..output.len() / outputs * inputs];
+            // The arguments were checked; a fault of the image would be found before any task.
+            let _ = self.rows(level, &Serial, input, output, scratch);
+        });
+        Ok(())
+    }
+
+    /// How many tasks may share the rows of a batch; 1 divides each layer instead.
+    ///
+    /// Weights beyond the caches are better read by one thread each in part than by all threads in whole, unless there
+    /// are rows enough to make up for it.
+    fn tasks(&self, rows: usize, workers: usize) -> usize {
+        /// Multiply-adds worth handing to another thread: some ten microseconds.
+        const WORTH: usize = 1 << 18;
+        const CACHED: usize = 8 << 20;
+        let weights = self.image.bytes().len();
+        let tasks = (weights / 4).saturating_mul(rows) / WORTH;
+        let tasks = tasks.min(workers).min(rows);
+        if weights > CACHED && rows < 128 * workers { 1 } else { tasks }
+    }
+
+    /// Rows that go through the layers together: as many as make good use of the weights, and as few as leave room
+    /// for them in the second cache, if they fit there at all.
+    fn at_once(&self) -> usize {
+        const SECOND_CACHE: usize = 1 << 20;
+        if self.image.bytes().len() > 3 * SECOND_CACHE / 2 {
+            return BLOCK;
+        }
+        (SECOND_CACHE / 4 / self.scratch_len(1)).clamp(24, BLOCK)
+    }
+
+    /// All rows, as many at once as the scratch holds.
+    fn rows(
+        &self,
+        level: Level,
+        split: &impl Split,
+        input: &[f32],
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), Error> {
+        let at_once = scratch.len() / self.scratch_len(1);
         let (current, next) = scratch.split_at_mut(at_once * self.image.scratch_width());
-        for (x, y) in input.chunks(at_once * inputs).zip(output.chunks_mut(at_once * outputs)) {
+        for (x, y) in input.chunks(at_once * self.inputs()).zip(output.chunks_mut(at_once * self.outputs())) {
             self.chunk(level, split, x, y, current, next)?;
         }
         Ok(())
@@ -98,34 +151,33 @@ impl<'a> Net<'a> {
         let mut in_scratch = false;
         for op in self.image.ops() {
             if let Op::Dense { inputs, outputs, weights, bias, activation } = op {
-                let (x, stride) =
-                    if in_scratch { (&current[..rows * padded(inputs)], padded(inputs)) } else { (input, inputs) };
+                let x = if in_scratch {
+                    Rows::grouped(&current[..rows * padded(inputs)], rows, inputs)?
+                } else {
+                    Rows::plain(input, rows, inputs, inputs)?
+                };
                 let y = &mut next[..rows * padded(outputs)];
                 match weights {
                     Weights::F32(weights) => {
-                        let dense = dense::Dense { inputs, outputs, weights, bias };
-                        dense::forward(level, split, dense, rows, x, stride, y)?;
+                        let dense = Dense { inputs, outputs, weights, bias };
+                        dense::forward_then(level, split, dense, x, activation, y)?;
                     }
                     Weights::F16(weights) => {
-                        let dense = dense::Dense { inputs, outputs, weights, bias };
-                        dense::forward(level, split, dense, rows, x, stride, y)?;
+                        let dense = Dense { inputs, outputs, weights, bias };
+                        dense::forward_then(level, split, dense, x, activation, y)?;
                     }
-                }
-                if let Some(kind) = activation {
-                    activation::forward(level, split, kind, y);
                 }
                 (current, next) = (next, current);
             } else {
                 if !in_scratch {
-                    copy_rows(input, self.inputs(), self.inputs(), current, padded(self.inputs()));
+                    to_groups(rows, self.inputs(), input, &mut current[..rows * padded(self.inputs())]);
                 }
                 in_place(level, split, op, rows, current)?;
             }
             in_scratch = true;
         }
-        let outputs = self.outputs();
         if in_scratch {
-            copy_rows(current, padded(outputs), outputs, output, outputs);
+            from_groups(rows, self.outputs(), current, output);
         } else {
             output.copy_from_slice(input);
         }
@@ -133,7 +185,7 @@ impl<'a> Net<'a> {
     }
 }
 
-/// An operation on `rows` padded rows.
+/// An operation on `rows` rows in groups.
 fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [f32]) -> Result<(), Error> {
     match op {
         Op::ScaleShift { features, center, scale, shift } => {
@@ -141,42 +193,32 @@ fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [
             check_len("center", width, center.len())?;
             check_len("scale", width, scale.len())?;
             check_len("shift", width, shift.len())?;
-            let per_task = dense::rows_per_task(rows, split.workers());
-            split.run([&mut x[..rows * width]], [per_task * width], &|_, [x]| {
-                scale_shift(level, center, scale, shift, x)
-            });
+            scale_shift(level, rows, center, scale, shift, &mut x[..rows * width]);
             Ok(())
         }
         Op::Activation { features, activation } => {
             activation::forward(level, split, activation, &mut x[..rows * padded(features)]);
             Ok(())
         }
-        Op::Softmax { features } => softmax::softmax(level, features, &mut x[..rows * padded(features)]),
-        Op::LogSoftmax { features } => softmax::log_softmax(level, features, &mut x[..rows * padded(features)]),
+        Op::Softmax { features } => softmax::softmax(level, features, rows, &mut x[..rows * padded(features)]),
+        Op::LogSoftmax { features } => softmax::log_softmax(level, features, rows, &mut x[..rows * padded(features)]),
         Op::Dense { .. } => Ok(()),
     }
 }
 
-/// Copies `cols` values of each row, from rows of `from` values to rows of `to` whose rest becomes zero.
-fn copy_rows(x: &[f32], from: usize, cols: usize, y: &mut [f32], to: usize) {
-    for (x, y) in x.chunks_exact(from).zip(y.chunks_exact_mut(to)) {
-        let (values, padding) = y.split_at_mut(cols);
-        values.copy_from_slice(&x[..cols]);
-        padding.fill(0.0);
-    }
+kernel! {
+    fn scale_shift(rows: usize, center: &[f32], scale: &[f32], shift: &[f32], x: &mut [f32]) = scale_shift_body
 }
-
-kernel! { fn scale_shift(center: &[f32], scale: &[f32], shift: &[f32], x: &mut [f32]) = scale_shift_body; }
 
 /// `(x - center) * scale + shift`
 #[inline(always)]
-fn scale_shift_body<S: Simd>(s: S, center: &[f32], scale: &[f32], shift: &[f32], x: &mut [f32]) {
+fn scale_shift_body<S: Simd>(s: S, rows: usize, center: &[f32], scale: &[f32], shift: &[f32], x: &mut [f32]) {
     let [center, scale, shift] = [center, scale, shift].map(|vector| vector.as_chunks::<LANES>().0);
-    for row in x.chunks_exact_mut(scale.len() * LANES) {
-        let vectors = center.iter().zip(scale).zip(shift);
-        for (x, ((center, scale), shift)) in row.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
-            let centered = s.sub(s.load(x), s.load(center));
-            s.store(s.mul_add(centered, s.load(scale), s.load(shift)), x);
+    let vectors = center.iter().zip(scale).zip(shift);
+    for (x, ((center, scale), shift)) in x.as_chunks_mut::<LANES>().0.chunks_exact_mut(rows).zip(vectors) {
+        let (center, scale, shift) = (s.load(center), s.load(scale), s.load(shift));
+        for x in x {
+            s.store(s.mul_add(s.sub(s.load(x), center), scale, shift), x);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod activation;
 pub mod batchnorm;
 pub mod dense;
 pub mod dropout;
+pub mod groups;
 pub mod math;
 pub mod panels;
 pub mod reduce;

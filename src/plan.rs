@@ -1,6 +1,7 @@
 //! From a network to lengths and offsets: every buffer of training is planned here, nothing is allocated later.
 //!
-//! Parameters, state and activations are flat slices; a [`Node`] says where a layer's parts lie in them. All parts
+//! Parameters, state and activations are flat slices; a [`Node`] says where a layer's parts lie in them. A layer's
+//! activations are in groups of sixteen features ([`groups`](crate::kernels::groups)). All parts
 //! start at multiples of sixteen values. Everything is `const`, so firmware can size its arrays at compile time.
 //!
 //! A length that no machine of this word size has is `usize::MAX`: no slice is that long, so it is refused where slices
@@ -59,8 +60,8 @@ pub struct Node {
     /// Where the output lies among the activations, in values for each row of the batch. Equal to the position of
     /// the input if the layer works in place.
     pub output: usize,
-    /// Where the input lies; `None` for a dense layer that reads the caller's rows.
-    pub input: Option<usize>,
+    /// Where the input lies.
+    pub input: usize,
 }
 
 /// Rounds a length up to whole groups.
@@ -87,20 +88,20 @@ struct Walk {
     state: usize,
     cache: usize,
     activations: usize,
-    current: Option<usize>,
+    current: usize,
     width: usize,
     needed: Needed,
 }
 
 impl Walk {
     const fn start(network: &Network<'_>) -> Self {
-        let copied = network.copies_input();
         Self {
             params: 0,
             state: 0,
             cache: 0,
-            activations: if copied { padded(network.inputs()) } else { 0 },
-            current: if copied { Some(0) } else { None },
+            // The caller's rows come first, copied into groups.
+            activations: padded(network.inputs()),
+            current: 0,
             width: network.inputs(),
             needed: Needed::Nothing,
         }
@@ -133,13 +134,12 @@ impl Walk {
                 (in_place, if in_place { self.needed } else { Needed::Nothing })
             }
         };
-        let output = match self.current {
-            Some(current) if in_place => current,
-            _ => {
-                let fresh = self.activations;
-                self.activations = self.activations.saturating_add(padded(outputs));
-                fresh
-            }
+        let output = if in_place {
+            self.current
+        } else {
+            let fresh = self.activations;
+            self.activations = self.activations.saturating_add(padded(outputs));
+            fresh
         };
         let node = Node {
             index,
@@ -156,7 +156,7 @@ impl Walk {
         self.params = self.params.saturating_add(weights).saturating_add(bias);
         self.state = self.state.saturating_add(state);
         self.cache = self.cache.saturating_add(cache);
-        self.current = Some(output);
+        self.current = output;
         self.width = outputs;
         self.needed = needed;
         node
@@ -164,13 +164,6 @@ impl Walk {
 }
 
 impl Network<'_> {
-    /// Whether the caller's rows are first copied into padded ones, at the start of the activations: a dense layer
-    /// reads rows of any stride, the other kinds want whole groups.
-    #[must_use]
-    pub const fn copies_input(&self) -> bool {
-        !matches!(self.layers()[0], Layer::Dense { .. })
-    }
-
     /// Where the parts of layer `index` lie.
     ///
     /// Walks the layers before it: cheap beside the layer's work, and no table has to be stored.
@@ -220,7 +213,7 @@ impl Network<'_> {
     #[must_use]
     pub const fn plan(&self, batch: usize) -> Plan {
         let end = self.end();
-        let mut widest = if self.copies_input() { padded(self.inputs()) } else { 0 };
+        let mut widest = padded(self.inputs());
         let mut transposed = 0;
         let mut at = 0;
         while at < self.layers().len() {
@@ -228,8 +221,9 @@ impl Network<'_> {
             if padded(node.outputs) > widest {
                 widest = padded(node.outputs);
             }
+            // The network's input needs no gradient.
             if let Layer::Dense { .. } = node.layer
-                && node.input.is_some()
+                && at > 0
             {
                 let turned = padded(node.inputs).saturating_mul(node.outputs);
                 if turned > transposed {

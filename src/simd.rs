@@ -138,6 +138,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The upper and the lower half of the 64-bit products `a * b`.
     fn mul_wide(self, a: Self::U32, b: u32) -> (Self::U32, Self::U32);
 
+    /// Exchanges rows and lanes of a sixteen by sixteen block.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::F32; LANES]) -> [Self::F32; LANES] {
+        let mut lanes = [[0.0; LANES]; LANES];
+        for (row, lanes) in rows.into_iter().zip(&mut lanes) {
+            self.store(row, lanes);
+        }
+        core::array::from_fn(|row| self.load(&core::array::from_fn(|lane| lanes[lane][row])))
+    }
+
     /// `acc[lane] + Σ x[k] * w[k][lane]`, one chain of [`mul_add`](Simd::mul_add), ascending.
     ///
     /// The inner loop of a dense layer for one row. A level whose vectors live in memory (a microcontroller's

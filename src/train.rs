@@ -12,6 +12,7 @@ mod forward;
 
 use crate::Level;
 use crate::error::{Error, check_len};
+use crate::kernels::groups::from_groups;
 use crate::layer::Network;
 use crate::plan::Plan;
 use crate::split::Split;
@@ -216,7 +217,7 @@ impl<'m, P: Split> Session<'m, P> {
             self.split,
             &self.network,
             self.buffers.params,
-            &batch,
+            batch.rows,
             moment,
             &mut work,
             self.buffers.gradients,
@@ -234,17 +235,19 @@ impl<'m, P: Split> Session<'m, P> {
         Ok(self.score(&batch, loss))
     }
 
-    /// Outputs of the unfolded network in inference mode: rows of [`padded`](crate::layer::padded) width.
+    /// Outputs of the unfolded network in inference mode: rows of as many values as the network has outputs.
     ///
     /// # Errors
-    /// For a batch that does not fit.
-    pub fn predict(&mut self, inputs: &[f32], rows: usize) -> Result<&[f32], Error> {
+    /// For a batch that does not fit, or [`Error::Length`] if `outputs` is not as many rows.
+    pub fn predict(&mut self, inputs: &[f32], rows: usize, outputs: &mut [f32]) -> Result<(), Error> {
         if rows == 0 || rows > self.plan.batch {
             return Err(Error::BatchRows { rows, planned: self.plan.batch });
         }
         check_len("batch inputs", rows.saturating_mul(self.network.inputs()), inputs.len())?;
+        check_len("outputs", rows.saturating_mul(self.network.outputs()), outputs.len())?;
         self.infer(&Batch { inputs, targets: Targets::Classes(&[]), rows })?;
-        Ok(self.outputs(rows))
+        from_groups(rows, self.network.outputs(), self.outputs(rows), outputs);
+        Ok(())
     }
 
     fn infer(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
@@ -253,6 +256,7 @@ impl<'m, P: Split> Session<'m, P> {
         pass.run(&self.network, self.buffers.params, self.buffers.state, batch, &mut work)
     }
 
+    /// Outputs of the last pass, in groups.
     fn outputs(&self, rows: usize) -> &[f32] {
         let node = self.network.node(self.network.layers().len() - 1);
         let width = crate::layer::padded(node.outputs);
@@ -265,7 +269,7 @@ impl<'m, P: Split> Session<'m, P> {
         let work = self.plan.carve(self.buffers.work);
         let outputs = &work.activations[node.output * self.plan.batch..][..batch.rows * width];
         let delta = &mut work.delta[..batch.rows * width];
-        loss::evaluate(self.level, self.split, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
+        loss::evaluate(self.level, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
     }
 
     fn update(&mut self, factors: optim::Factors, decay_all: bool) -> Result<(), Error> {

@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use crate::Level;
 use crate::data::View;
 use crate::error::Error;
-use crate::layer::padded;
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::split::Split;
@@ -135,12 +134,11 @@ impl Mlp {
         check_standardize(self)?;
         let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS);
         self.with_session(level, split, |session| {
-            let mut all = Vec::with_capacity(data.rows() * outputs);
+            let mut all = alloc::vec![0.0; data.rows() * outputs];
             let rows: Vec<u32> = (0..data.rows() as u32).collect();
-            for rows in rows.chunks(Self::ROWS) {
+            for (rows, out) in rows.chunks(Self::ROWS).zip(all.chunks_mut(Self::ROWS * outputs)) {
                 let batch = gather.batch(&data, rows);
-                let result = session.predict(batch.inputs, batch.rows)?;
-                all.extend(result.chunks_exact(padded(outputs)).flat_map(|row| &row[..outputs]));
+                session.predict(batch.inputs, batch.rows, out)?;
             }
             Ok(all)
         })

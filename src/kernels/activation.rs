@@ -20,7 +20,7 @@ impl Activation {
 
 /// Applies `activation` to whole groups of sixteen values; a rest shorter than a group is left alone.
 pub fn forward(level: Level, split: &impl Split, activation: Activation, x: &mut [f32]) {
-    split.run([x], [TASK], &|_, [x]| forward_groups(level, activation, x));
+    split.run([x], [TASK], &|_, [x]| some_forward(level, activation, x));
 }
 
 /// Multiplies `dy` by the derivative. `saved` is the layer's input if [`Activation::keeps_input`], else its output;
@@ -36,12 +36,18 @@ pub fn backward(
     dy: &mut [f32],
 ) -> Result<(), Error> {
     check_len("saved activations", dy.len(), saved.len().min(dy.len()))?;
-    split.run([dy], [TASK], &|task, [dy]| backward_groups(level, activation, &saved[task * TASK..], dy));
+    split.run([dy], [TASK], &|task, [dy]| some_backward(level, activation, &saved[task * TASK..], dy));
     Ok(())
 }
 
-kernel! { fn forward_groups(activation: Activation, x: &mut [f32]) = forward_body; }
-kernel! { fn backward_groups(activation: Activation, saved: &[f32], dy: &mut [f32]) = backward_body; }
+kernel! {
+    /// [`forward`] on the calling thread.
+    pub(crate) fn some_forward(activation: Activation, x: &mut [f32]) = forward_body
+}
+kernel! {
+    /// [`backward`] on the calling thread.
+    pub(crate) fn some_backward(activation: Activation, saved: &[f32], dy: &mut [f32]) = backward_body
+}
 
 #[inline(always)]
 fn map<S: Simd>(s: S, x: &mut [f32], f: impl Fn(S::F32) -> S::F32) {

@@ -7,8 +7,8 @@
 //! `x̂ = fma(x - shift, r, -r Σd/n)` costs no more than `(x - μ) r` would. A column with mean 1e6 and deviation 1
 //! keeps all its digits; `E[x²] - E[x]²` would lose them all (`DESIGN.md` has the measurement).
 //!
-//! Sums over rows run in chains of 256 rows, chains added in order (numeric contract, 3). Features are divided among
-//! workers for the sums, rows for what is elementwise.
+//! Sums over rows run in chains of 256 rows, chains added in order (numeric contract, 3). Groups of features are divided
+//! among the workers: a group's rows are one block of memory, and no group needs another.
 
 use super::BLOCK;
 use crate::Level;
@@ -54,145 +54,188 @@ impl Cache {
     }
 }
 
-fn check_rows(width: usize, rows: &[f32]) -> Result<usize, Error> {
-    if width == 0 || !width.is_multiple_of(LANES) || !rows.len().is_multiple_of(width) {
-        return Err(Error::Length { what: "batch-norm rows", expected: width, found: rows.len() });
-    }
-    Ok(rows.len() / width)
+/// Checks `rows` rows in groups against a cache; returns the width.
+fn check_groups(rows: usize, cache: &[f32], x: &[f32]) -> Result<usize, Error> {
+    let width = cache.len() / PARTS;
+    check_width(width)?;
+    check_len("batch-norm cache", cache_len(width), cache.len())?;
+    check_len("batch-norm rows", rows.saturating_mul(width), x.len())?;
+    Ok(width)
 }
 
-/// Statistics of the batch `x` (rows of `width` values, a multiple of sixteen), written to `cache`.
+fn check_width(width: usize) -> Result<(), Error> {
+    if width == 0 || !width.is_multiple_of(LANES) {
+        return Err(Error::Length { what: "batch-norm features", expected: LANES, found: width });
+    }
+    Ok(())
+}
+
+/// Groups of a task: all of them if the batch is small.
+pub(crate) fn groups_per_task(width: usize, rows: usize, workers: usize) -> usize {
+    /// Values worth handing to another thread.
+    const WORTH: usize = 1 << 14;
+    let tasks = (width.saturating_mul(rows) / WORTH).clamp(1, workers.max(1));
+    (width / LANES).div_ceil(tasks)
+}
+
+/// Statistics of the batch `x`, in groups, written to `cache`.
 ///
 /// # Errors
 /// [`Error::BatchOfOne`] for fewer than two rows: their variance says nothing. [`Error::Length`] for a wrong length.
 pub fn statistics(
     level: Level,
     split: &impl Split,
-    width: usize,
+    rows: usize,
     eps: f32,
     x: &[f32],
     cache: &mut [f32],
 ) -> Result<(), Error> {
-    let rows = check_rows(width, x)?;
-    check_len("batch-norm cache", cache_len(width), cache.len())?;
+    let width = check_groups(rows, cache, x)?;
     if rows < 2 {
         return Err(Error::BatchOfOne);
     }
-    let groups = groups_per_task(width, split.workers());
+    let groups = groups_per_task(width, rows, split.workers());
     split.run([cache], [groups * LANES * PARTS], &|task, [cache]| {
-        statistics_of(level, x, width, task * groups, eps, cache);
+        let x = &x[task * groups * LANES * rows..][..cache.len() / PARTS * rows];
+        some_statistics(level, rows, eps, x, cache);
     });
     Ok(())
 }
 
-/// Groups of features in a task: neighbours share cache lines' pages, so not fewer than four if there are enough.
-fn groups_per_task(width: usize, workers: usize) -> usize {
-    (width / LANES).div_ceil(workers.max(1)).clamp(1, 4)
+kernel! {
+    /// [`statistics`] of whole groups; arguments have been checked.
+    pub(crate) fn some_statistics(rows: usize, eps: f32, x: &[f32], cache: &mut [f32]) = statistics_body
 }
 
-kernel! { fn statistics_of(x: &[f32], width: usize, first: usize, eps: f32, cache: &mut [f32]) = statistics_body; }
+#[inline(always)]
+fn statistics_body<S: Simd>(s: S, rows: usize, eps: f32, x: &[f32], cache: &mut [f32]) {
+    let (x, _) = x.as_chunks::<LANES>();
+    let mut blocks = x.chunks_exact(rows);
+    let (caches, _) = cache.as_chunks_mut::<{ PARTS * LANES }>();
+    // A chain of additions waits for each: some groups side by side keep the adders busy.
+    let (four, single) = caches.as_chunks_mut::<4>();
+    for caches in four {
+        let blocks = [0; 4].map(|_| blocks.next().unwrap_or_default());
+        statistics_of(s, rows, eps, blocks, caches);
+    }
+    for cache in single {
+        statistics_of(s, rows, eps, [blocks.next().unwrap_or_default()], core::array::from_mut(cache));
+    }
+}
 
 #[inline(always)]
-fn statistics_body<S: Simd>(s: S, x: &[f32], width: usize, first: usize, eps: f32, cache: &mut [f32]) {
-    let count = s.splat((x.len() / width) as f32);
-    for (g, cache) in cache.chunks_exact_mut(PARTS * LANES).enumerate() {
-        let column = first + g;
-        let [sum] = column_sums(s, x, width, column, |x| [x]);
-        let shift = s.div(sum, count);
-        let [sum, squares] = column_sums(s, x, width, column, |x| {
-            let d = s.sub(x, shift);
-            [d, s.mul(d, d)]
-        });
-        let rest = s.div(sum, count);
-        let square = s.div(squares, count);
+fn statistics_of<S: Simd, const G: usize>(
+    s: S,
+    rows: usize,
+    eps: f32,
+    x: [&[Group]; G],
+    caches: &mut [[f32; PARTS * LANES]; G],
+) {
+    let count = s.splat(rows as f32);
+    let sums = column_sums(s, rows, x, |_, x| [x]);
+    let shift: [S::F32; G] = core::array::from_fn(|g| s.div(sums[g][0], count));
+    let sums = column_sums(s, rows, x, |g, x| {
+        let d = s.sub(x, shift[g]);
+        [d, s.mul(d, d)]
+    });
+    for g in 0..G {
+        let rest = s.div(sums[g][0], count);
+        let square = s.div(sums[g][1], count);
         let var = s.sub(square, s.mul(rest, rest));
         // Squares of finite values may overflow, both of them: then the variance is infinite, not NaN.
         let var = s.select(s.lt(square, s.splat(f32::INFINITY)), var, square);
         // Rounding may leave a constant column a hair below zero. NaN stays NaN: `max` returns its first argument.
         let var = s.max(var, s.splat(0.0));
         let inv_std = s.div(s.splat(1.0), s.sqrt(s.add(var, s.splat(eps))));
-        let mut parts = Cache {
-            shift: [0.0; LANES],
-            inv_std: [0.0; LANES],
-            offset: [0.0; LANES],
-            mean: [0.0; LANES],
-            var: [0.0; LANES],
-        };
-        s.store(shift, &mut parts.shift);
-        s.store(inv_std, &mut parts.inv_std);
-        s.store(s.sub(s.splat(0.0), s.mul(inv_std, rest)), &mut parts.offset);
-        s.store(s.add(shift, rest), &mut parts.mean);
-        s.store(var, &mut parts.var);
-        parts.write(cache);
+        let offset = s.sub(s.splat(0.0), s.mul(inv_std, rest));
+        let (parts, _) = caches[g].as_chunks_mut::<LANES>();
+        // In the order of `Cache`.
+        for (part, value) in parts.iter_mut().zip([shift[g], inv_std, offset, s.add(shift[g], rest), var]) {
+            s.store(value, part);
+        }
     }
 }
 
-/// `Σ_r f(x[r])` for one group of columns, in chains of 256 rows.
+/// `Σ_r f(g, x[g][r])` for some groups side by side, in chains of 256 rows.
 #[inline(always)]
-fn column_sums<S: Simd, const N: usize>(
+fn column_sums<S: Simd, const G: usize, const N: usize>(
     s: S,
-    x: &[f32],
-    width: usize,
-    column: usize,
-    f: impl Fn(S::F32) -> [S::F32; N],
-) -> [S::F32; N] {
-    let mut total = [s.splat(0.0); N];
-    for (block, x) in x.chunks(BLOCK.saturating_mul(width)).enumerate() {
-        let mut acc = [s.splat(0.0); N];
-        for row in x.chunks_exact(width) {
-            let terms = f(s.load(&row.as_chunks::<LANES>().0[column]));
-            for n in 0..N {
-                acc[n] = s.add(acc[n], terms[n]);
+    rows: usize,
+    x: [&[Group]; G],
+    f: impl Fn(usize, S::F32) -> [S::F32; N],
+) -> [[S::F32; N]; G] {
+    let mut total = [[s.splat(0.0); N]; G];
+    let x = x.map(|x| &x[..rows]);
+    for start in (0..rows).step_by(BLOCK) {
+        let len = BLOCK.min(rows - start);
+        let x = x.map(|x| &x[start..][..len]);
+        let mut acc = [[s.splat(0.0); N]; G];
+        for r in 0..len {
+            for g in 0..G {
+                let terms = f(g, s.load(&x[g][r]));
+                for n in 0..N {
+                    acc[g][n] = s.add(acc[g][n], terms[n]);
+                }
             }
         }
-        for n in 0..N {
-            total[n] = if block == 0 { acc[n] } else { s.add(total[n], acc[n]) };
+        for g in 0..G {
+            for n in 0..N {
+                total[g][n] = if start == 0 { acc[g][n] } else { s.add(total[g][n], acc[g][n]) };
+            }
         }
     }
     total
 }
 
-/// `y = γ x̂ + β` with the statistics in `cache`; `gamma` and `beta` have `width` values.
+/// `y = γ x̂ + β` with the statistics in `cache`; `x` and `y` in groups, `gamma` and `beta` as wide.
 ///
 /// # Errors
 /// [`Error::Length`] for a wrong length.
 pub fn normalize(
     level: Level,
     split: &impl Split,
+    rows: usize,
     cache: &[f32],
     gamma: &[f32],
     beta: &[f32],
     x: &[f32],
     y: &mut [f32],
 ) -> Result<(), Error> {
-    let width = gamma.len();
-    let rows = check_rows(width, x)?;
-    check_len("batch-norm cache", cache_len(width), cache.len())?;
+    let width = check_groups(rows, cache, x)?;
+    check_len("gamma", width, gamma.len())?;
     check_len("beta", width, beta.len())?;
     check_len("batch-norm output", x.len(), y.len())?;
-    let per_task = super::dense::rows_per_task(rows, split.workers());
-    split.run([y], [per_task * width], &|task, [y]| {
-        normalize_rows(level, cache, gamma, beta, &x[task * per_task * width..][..y.len()], y);
+    if rows == 0 {
+        return Ok(());
+    }
+    let groups = groups_per_task(width, rows, split.workers());
+    split.run([y], [groups * LANES * rows], &|task, [y]| {
+        let (first, wide) = (task * groups * LANES, y.len() / rows);
+        let [gamma, beta] = [gamma, beta].map(|vector| &vector[first..][..wide]);
+        some_normal(level, rows, &cache[first * PARTS..][..wide * PARTS], gamma, beta, &x[first * rows..], y);
     });
     Ok(())
 }
 
 kernel! {
-    fn normalize_rows(cache: &[f32], gamma: &[f32], beta: &[f32], x: &[f32], y: &mut [f32]) = normalize_body;
+    /// [`normalize`] of whole groups; arguments have been checked.
+    pub(crate) fn some_normal(
+        rows: usize, cache: &[f32], gamma: &[f32], beta: &[f32], x: &[f32], y: &mut [f32],
+    ) = normalize_body
 }
 
 #[inline(always)]
-fn normalize_body<S: Simd>(s: S, cache: &[f32], gamma: &[f32], beta: &[f32], x: &[f32], y: &mut [f32]) {
-    let width = gamma.len();
-    let (gamma, beta) = (gamma.as_chunks::<LANES>().0, beta.as_chunks::<LANES>().0);
-    for (g, cache) in cache.chunks_exact(PARTS * LANES).enumerate() {
+fn normalize_body<S: Simd>(s: S, rows: usize, cache: &[f32], gamma: &[f32], beta: &[f32], x: &[f32], y: &mut [f32]) {
+    let [gamma, beta] = [gamma, beta].map(|vector| vector.as_chunks::<LANES>().0);
+    let (x, y) = (x.as_chunks::<LANES>().0, y.as_chunks_mut::<LANES>().0);
+    let blocks = x.chunks_exact(rows).zip(y.chunks_exact_mut(rows));
+    for (((x, y), cache), (gamma, beta)) in blocks.zip(cache.chunks_exact(PARTS * LANES)).zip(gamma.iter().zip(beta)) {
         let cache = Cache::read(cache);
         let (shift, inv_std, offset) = (s.load(&cache.shift), s.load(&cache.inv_std), s.load(&cache.offset));
-        let (gamma, beta) = (s.load(&gamma[g]), s.load(&beta[g]));
-        for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
-            let x = s.load(&x.as_chunks::<LANES>().0[g]);
-            let normal = s.mul_add(s.sub(x, shift), inv_std, offset);
-            s.store(s.mul_add(gamma, normal, beta), &mut y.as_chunks_mut::<LANES>().0[g]);
+        let (gamma, beta) = (s.load(gamma), s.load(beta));
+        for (x, y) in x.iter().zip(y) {
+            let normal = s.mul_add(s.sub(s.load(x), shift), inv_std, offset);
+            s.store(s.mul_add(gamma, normal, beta), y);
         }
     }
 }
@@ -213,7 +256,7 @@ pub fn update_running(
     var: &mut [f32],
 ) -> Result<(), Error> {
     let width = mean.len();
-    check_rows(width, mean)?;
+    check_width(width)?;
     check_len("batch-norm cache", cache_len(width), cache.len())?;
     check_len("running variance", width, var.len())?;
     if rows < 2 {
@@ -238,7 +281,7 @@ pub fn update_running(
 /// [`Error::Length`] for a wrong length.
 pub fn freeze(level: Level, eps: f32, mean: &[f32], var: &[f32], cache: &mut [f32]) -> Result<(), Error> {
     let width = mean.len();
-    check_rows(width, mean)?;
+    check_width(width)?;
     check_len("running variance", width, var.len())?;
     check_len("batch-norm cache", cache_len(width), cache.len())?;
     freeze_groups(level, eps, mean, var, cache);
@@ -261,13 +304,15 @@ fn freeze_body<S: Simd>(s: S, eps: f32, mean: &[f32], var: &[f32], cache: &mut [
 /// Gradients through a batch norm in training mode: `dγ = Σ dy x̂`, `dβ = Σ dy`, and in place of `dy`
 /// `dx = γ r (dy - dβ/n - x̂ dγ/n)`, exact with ε.
 ///
-/// `x` is the layer's input, `cache` what [`statistics`] wrote for it.
+/// `x` is the layer's input and `dy` the gradient of its output, both in groups; `cache` is what [`statistics`] wrote
+/// for `x`.
 ///
 /// # Errors
 /// [`Error::Length`] for a wrong length.
 pub fn backward(
     level: Level,
     split: &impl Split,
+    rows: usize,
     cache: &[f32],
     gamma: &[f32],
     x: &[f32],
@@ -275,101 +320,111 @@ pub fn backward(
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) -> Result<(), Error> {
-    let width = gamma.len();
-    let rows = check_rows(width, x)?;
-    check_len("batch-norm cache", cache_len(width), cache.len())?;
+    let width = check_groups(rows, cache, x)?;
+    check_len("gamma", width, gamma.len())?;
     check_len("batch-norm output gradient", x.len(), dy.len())?;
     check_len("gradient of gamma", width, dgamma.len())?;
     check_len("gradient of beta", width, dbeta.len())?;
-    let groups = groups_per_task(width, split.workers());
-    let upstream: &[f32] = dy;
-    split.run([&mut *dgamma, &mut *dbeta], [groups * LANES; 2], &|task, [dgamma, dbeta]| {
-        parameter_gradients(level, cache, x, upstream, width, task * groups, dgamma, dbeta);
-    });
-    let (dgamma, dbeta): (&[f32], &[f32]) = (dgamma, dbeta);
-    let per_task = super::dense::rows_per_task(rows, split.workers());
-    split.run([dy], [per_task * width], &|task, [dy]| {
-        let x = &x[task * per_task * width..][..dy.len()];
-        input_gradient(level, cache, gamma, dgamma, dbeta, rows, x, dy);
+    if rows == 0 {
+        dgamma.fill(0.0);
+        dbeta.fill(0.0);
+        return Ok(());
+    }
+    let groups = groups_per_task(width, rows, split.workers());
+    let chunk = groups * LANES;
+    split.run([dy, dgamma, dbeta], [chunk * rows, chunk, chunk], &|task, [dy, dgamma, dbeta]| {
+        let (first, wide) = (task * chunk, dgamma.len());
+        let cache = &cache[first * PARTS..][..wide * PARTS];
+        some_gradients(level, rows, cache, &gamma[first..][..wide], &x[first * rows..], dy, dgamma, dbeta);
     });
     Ok(())
 }
 
 kernel! {
-    fn parameter_gradients(
-        cache: &[f32], x: &[f32], dy: &[f32], width: usize, first: usize, dgamma: &mut [f32], dbeta: &mut [f32],
-    ) = parameter_gradients_body;
+    /// [`backward`] of whole groups; arguments have been checked.
+    pub(crate) fn some_gradients(
+        rows: usize, cache: &[f32], gamma: &[f32], x: &[f32], dy: &mut [f32], dgamma: &mut [f32], dbeta: &mut [f32],
+    ) = gradients_body
 }
 
 #[inline(always)]
-fn parameter_gradients_body<S: Simd>(
+fn gradients_body<S: Simd>(
     s: S,
+    rows: usize,
     cache: &[f32],
+    gamma: &[f32],
     x: &[f32],
-    dy: &[f32],
-    width: usize,
-    first: usize,
+    dy: &mut [f32],
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) {
-    let chain = BLOCK.saturating_mul(width);
-    let (dgamma, dbeta) = (dgamma.as_chunks_mut::<LANES>().0, dbeta.as_chunks_mut::<LANES>().0);
-    for (g, (dgamma, dbeta)) in dgamma.iter_mut().zip(dbeta).enumerate() {
-        let column = first + g;
-        let cache = Cache::read(&cache[column * PARTS * LANES..][..PARTS * LANES]);
-        let (shift, inv_std, offset) = (s.load(&cache.shift), s.load(&cache.inv_std), s.load(&cache.offset));
-        let mut total = [s.splat(0.0); 2];
-        for (block, (x, dy)) in x.chunks(chain).zip(dy.chunks(chain)).enumerate() {
-            let [mut sum_gamma, mut sum_beta] = [s.splat(0.0); 2];
-            for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
-                let x = s.load(&x.as_chunks::<LANES>().0[column]);
-                let dy = s.load(&dy.as_chunks::<LANES>().0[column]);
-                let normal = s.mul_add(s.sub(x, shift), inv_std, offset);
-                sum_gamma = s.mul_add(dy, normal, sum_gamma);
-                sum_beta = s.add(sum_beta, dy);
-            }
-            total = if block == 0 {
-                [sum_gamma, sum_beta]
-            } else {
-                [s.add(total[0], sum_gamma), s.add(total[1], sum_beta)]
-            };
+    let (x, dy) = (x.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
+    let (caches, _) = cache.as_chunks::<{ PARTS * LANES }>();
+    let (gamma, dgamma, dbeta) =
+        (gamma.as_chunks::<LANES>().0, dgamma.as_chunks_mut::<LANES>().0, dbeta.as_chunks_mut::<LANES>().0);
+    // Some groups side by side, as for the statistics.
+    let four = caches.len() / 4 * 4;
+    let mut side_by_side = |group: usize, four: bool| {
+        let at = group * rows;
+        let (x, dy, dgamma, dbeta) = (&x[at..], &mut dy[at..], &mut dgamma[group..], &mut dbeta[group..]);
+        if four {
+            gradients_of::<S, 4>(s, rows, &caches[group..], &gamma[group..], x, dy, dgamma, dbeta);
+        } else {
+            gradients_of::<S, 1>(s, rows, &caches[group..], &gamma[group..], x, dy, dgamma, dbeta);
         }
-        s.store(total[0], dgamma);
-        s.store(total[1], dbeta);
-    }
+    };
+    (0..four).step_by(4).for_each(|group| side_by_side(group, true));
+    (four..caches.len()).for_each(|group| side_by_side(group, false));
 }
 
-kernel! {
-    fn input_gradient(
-        cache: &[f32], gamma: &[f32], dgamma: &[f32], dbeta: &[f32], rows: usize, x: &[f32], dy: &mut [f32],
-    ) = input_gradient_body;
-}
-
+/// The first `G` groups.
 #[inline(always)]
-fn input_gradient_body<S: Simd>(
+fn gradients_of<S: Simd, const G: usize>(
     s: S,
-    cache: &[f32],
-    gamma: &[f32],
-    dgamma: &[f32],
-    dbeta: &[f32],
     rows: usize,
-    x: &[f32],
-    dy: &mut [f32],
+    caches: &[[f32; PARTS * LANES]],
+    gamma: &[Group],
+    x: &[Group],
+    dy: &mut [Group],
+    dgamma: &mut [Group],
+    dbeta: &mut [Group],
 ) {
-    let width = gamma.len();
+    let caches: [Cache; G] = core::array::from_fn(|g| Cache::read(&caches[g]));
+    let parts: [[S::F32; 3]; G] =
+        core::array::from_fn(|g| [s.load(&caches[g].shift), s.load(&caches[g].inv_std), s.load(&caches[g].offset)]);
+    let normal = |g: usize, x: &Group| {
+        let [shift, inv_std, offset] = parts[g];
+        s.mul_add(s.sub(s.load(x), shift), inv_std, offset)
+    };
+    let mut total = [[s.splat(0.0); 2]; G];
+    for start in (0..rows).step_by(BLOCK) {
+        let len = BLOCK.min(rows - start);
+        let mut acc = [[s.splat(0.0); 2]; G];
+        let x: [&[Group]; G] = core::array::from_fn(|g| &x[g * rows + start..][..len]);
+        let dy: [&[Group]; G] = core::array::from_fn(|g| &dy[g * rows + start..][..len]);
+        for r in 0..len {
+            for g in 0..G {
+                let dy = s.load(&dy[g][r]);
+                acc[g] = [s.mul_add(dy, normal(g, &x[g][r]), acc[g][0]), s.add(acc[g][1], dy)];
+            }
+        }
+        for g in 0..G {
+            for n in 0..2 {
+                total[g][n] = if start == 0 { acc[g][n] } else { s.add(total[g][n], acc[g][n]) };
+            }
+        }
+    }
     let count = s.splat(rows as f32);
-    let groups = |slice: &[f32], g: usize| s.load(&slice.as_chunks::<LANES>().0[g]);
-    for (g, cache) in cache.chunks_exact(PARTS * LANES).enumerate() {
-        let cache = Cache::read(cache);
-        let (shift, inv_std, offset) = (s.load(&cache.shift), s.load(&cache.inv_std), s.load(&cache.offset));
-        let scale = s.mul(groups(gamma, g), inv_std);
-        let mean_dy = s.div(groups(dbeta, g), count);
-        let slope = s.sub(s.splat(0.0), s.div(groups(dgamma, g), count));
-        for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
-            let x = s.load(&x.as_chunks::<LANES>().0[g]);
-            let dy = &mut dy.as_chunks_mut::<LANES>().0[g];
-            let normal = s.mul_add(s.sub(x, shift), inv_std, offset);
-            let centred = s.mul_add(normal, slope, s.sub(s.load(dy), mean_dy));
+    for g in 0..G {
+        let [sum_gamma, sum_beta] = total[g];
+        s.store(sum_gamma, &mut dgamma[g]);
+        s.store(sum_beta, &mut dbeta[g]);
+        let scale = s.mul(s.load(&gamma[g]), parts[g][1]);
+        let mean_dy = s.div(sum_beta, count);
+        let slope = s.sub(s.splat(0.0), s.div(sum_gamma, count));
+        let dy = &mut dy[g * rows..][..rows];
+        for (x, dy) in x[g * rows..].iter().zip(dy) {
+            let centred = s.mul_add(normal(g, x), slope, s.sub(s.load(dy), mean_dy));
             s.store(s.mul(scale, centred), dy);
         }
     }

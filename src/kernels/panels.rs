@@ -3,7 +3,7 @@
 //! The last panel is as narrow as a multiple of four allows, so one output costs four lanes. Lanes beyond the last
 //! output are zero and stay zero: their gradients are. The same layout serves training, the image and inference.
 
-use crate::simd::LANES;
+use crate::simd::{LANES, Simd, level::kernel};
 
 /// Number of panels of `outputs` features.
 #[must_use]
@@ -38,20 +38,45 @@ pub const fn position(inputs: usize, outputs: usize, output: usize, input: usize
     panel * LANES * inputs + input * panel_width(outputs, panel) + output % LANES
 }
 
-/// Writes the transposed matrix, again in panels: `[panel of inputs][output][lane]`, full panels of sixteen.
-///
-/// `transposed` holds `padded(inputs) * outputs` values. This is what the input gradient multiplies by.
-pub fn transpose_panel(inputs: usize, outputs: usize, weights: &[f32], panel: usize, transposed: &mut [f32]) {
-    let first = panel * LANES;
-    let width = LANES.min(inputs.saturating_sub(first));
+kernel! {
+    /// Writes part of the transposed matrix, again in panels: `[group of inputs][output][lane]`, full panels of sixteen.
+    ///
+    /// `transposed` holds `16 * outputs` values for each group of inputs, from group `first` on. This is what the input
+    /// gradient multiplies by.
+    pub(crate) fn transpose(
+        shape: (usize, usize), weights: &[f32], first: usize, transposed: &mut [f32],
+    ) = transpose_body
+}
+
+#[inline(always)]
+fn transpose_body<S: Simd>(
+    s: S,
+    (inputs, outputs): (usize, usize),
+    weights: &[f32],
+    first: usize,
+    transposed: &mut [f32],
+) {
     let (out, _) = transposed.as_chunks_mut::<LANES>();
-    for (p, out) in out[..outputs].chunks_mut(LANES).enumerate() {
-        let stored = panel_width(outputs, p);
-        let rows = &weights[p * LANES * inputs + first * stored..][..width * stored];
-        for (lane, group) in out.iter_mut().enumerate() {
-            *group = [0.0; LANES];
-            for (value, row) in group.iter_mut().zip(rows.chunks_exact(stored)) {
-                *value = row[lane];
+    for (group, out) in out.chunks_exact_mut(outputs).enumerate() {
+        let start = (first + group) * LANES;
+        let count = LANES.min(inputs.saturating_sub(start));
+        for (panel, out) in out.chunks_mut(LANES).enumerate() {
+            let width = panel_width(outputs, panel);
+            let stored = &weights[panel * LANES * inputs + start * width..][..count * width];
+            let mut block = [s.splat(0.0); LANES];
+            if width == LANES {
+                for (row, stored) in block.iter_mut().zip(stored.as_chunks::<LANES>().0) {
+                    *row = s.load(stored);
+                }
+            } else {
+                for (row, stored) in block.iter_mut().zip(stored.chunks_exact(width)) {
+                    let mut group = [0.0; LANES];
+                    group[..width].copy_from_slice(stored);
+                    *row = s.load(&group);
+                }
+            }
+            for (row, out) in s.transpose(block).into_iter().zip(out) {
+                s.store(row, out);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Sums across a row: softmax and log-softmax, forward and backward.
 //!
 //! A row's sum uses sixteen virtual lanes, element `i` in lane `i mod 16`, folded in one fixed tree (numeric
-//! contract, 4). Rows are padded to whole groups; the padding is ignored on reading and zero on writing.
+//! contract, 4). Batches lie in groups of sixteen columns, so a row's groups are `rows` groups apart; the lanes beyond
+//! the last column are ignored on reading and zero on writing.
 
 use super::math;
 use crate::Level;
@@ -48,75 +49,88 @@ pub(crate) fn masked<S: Simd>(s: S, v: S::F32, g: usize, cols: usize, fill: f32)
 
 /// Largest value and log-sum-exp parts of one row: `(max, Σ exp(x - max))`.
 #[inline(always)]
-pub(crate) fn max_and_sum<S: Simd>(s: S, row: &[Group], cols: usize) -> (f32, f32) {
+pub(crate) fn max_and_sum<'x, S: Simd>(
+    s: S,
+    row: impl Iterator<Item = &'x Group> + Clone,
+    cols: usize,
+) -> (f32, f32) {
     let mut max = s.splat(f32::NEG_INFINITY);
-    for (g, group) in row.iter().enumerate() {
+    for (g, group) in row.clone().enumerate() {
         max = s.max(max, masked(s, s.load(group), g, cols, f32::NEG_INFINITY));
     }
     let max = fold_max(s, max);
     let mut sum = s.splat(0.0);
-    for (g, group) in row.iter().enumerate() {
+    for (g, group) in row.enumerate() {
         let term = math::exp(s, s.sub(s.load(group), s.splat(max)));
         sum = s.add(sum, masked(s, term, g, cols, 0.0));
     }
     (max, fold_sum(s, sum))
 }
 
-fn check(cols: usize, x: &[f32]) -> Result<(), Error> {
-    if cols > MAX_WIDTH {
-        // Rounding it up could overflow.
-        return Err(Error::Length { what: "softmax rows", expected: cols, found: x.len() });
-    }
-    if cols == 0 || !x.len().is_multiple_of(padded(cols)) {
-        return Err(Error::Length { what: "softmax rows", expected: padded(cols), found: x.len() });
-    }
-    Ok(())
+/// The groups of row `row` of a batch.
+#[inline(always)]
+pub(crate) fn groups_of_row(x: &[Group], rows: usize, row: usize) -> impl Iterator<Item = &Group> + Clone {
+    x.iter().skip(row).step_by(rows)
 }
 
-/// Softmax of each row of `cols` values (rows padded to groups), in place.
+/// [`groups_of_row`], to write.
+#[inline(always)]
+pub(crate) fn groups_of_row_mut(x: &mut [Group], rows: usize, row: usize) -> impl Iterator<Item = &mut Group> {
+    x.iter_mut().skip(row).step_by(rows)
+}
+
+fn check(cols: usize, rows: usize, x: &[f32]) -> Result<(), Error> {
+    if cols == 0 || cols > MAX_WIDTH {
+        // Rounding it up could overflow.
+        return Err(Error::Length { what: "softmax columns", expected: cols.clamp(1, MAX_WIDTH), found: cols });
+    }
+    check_len("softmax rows", rows.saturating_mul(padded(cols)), x.len())
+}
+
+/// Softmax of each of `rows` rows of `cols` values, in groups, in place.
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is not whole rows.
-pub fn softmax(level: Level, cols: usize, x: &mut [f32]) -> Result<(), Error> {
-    check(cols, x)?;
-    softmax_rows(level, cols, x);
+/// [`Error::Length`] if `x` does not hold so many rows.
+pub fn softmax(level: Level, cols: usize, rows: usize, x: &mut [f32]) -> Result<(), Error> {
+    check(cols, rows, x)?;
+    softmax_rows(level, cols, rows, x);
     Ok(())
 }
 
-kernel! { fn softmax_rows(cols: usize, x: &mut [f32]) = softmax_body; }
+kernel! { fn softmax_rows(cols: usize, rows: usize, x: &mut [f32]) = softmax_body; }
 
 #[inline(always)]
-fn softmax_body<S: Simd>(s: S, cols: usize, x: &mut [f32]) {
-    for row in x.chunks_exact_mut(padded(cols)) {
-        let row = row.as_chunks_mut::<LANES>().0;
-        let (max, sum) = max_and_sum(s, row, cols);
+fn softmax_body<S: Simd>(s: S, cols: usize, rows: usize, x: &mut [f32]) {
+    let (x, _) = x.as_chunks_mut::<LANES>();
+    for row in 0..rows {
+        let (max, sum) = max_and_sum(s, groups_of_row(x, rows, row), cols);
         let (max, sum) = (s.splat(max), s.splat(sum));
-        for (g, group) in row.iter_mut().enumerate() {
+        for (g, group) in groups_of_row_mut(x, rows, row).enumerate() {
             let value = s.div(math::exp(s, s.sub(s.load(group), max)), sum);
             s.store(masked(s, value, g, cols, 0.0), group);
         }
     }
 }
 
-/// Log-softmax of each row of `cols` values, in place.
+/// Log-softmax of each of `rows` rows of `cols` values, in groups, in place.
 ///
 /// # Errors
-/// [`Error::Length`] if `x` is not whole rows.
-pub fn log_softmax(level: Level, cols: usize, x: &mut [f32]) -> Result<(), Error> {
-    check(cols, x)?;
-    log_softmax_rows(level, cols, x);
+/// [`Error::Length`] if `x` does not hold so many rows.
+pub fn log_softmax(level: Level, cols: usize, rows: usize, x: &mut [f32]) -> Result<(), Error> {
+    check(cols, rows, x)?;
+    log_softmax_rows(level, cols, rows, x);
     Ok(())
 }
 
-kernel! { fn log_softmax_rows(cols: usize, x: &mut [f32]) = log_softmax_body; }
+kernel! { fn log_softmax_rows(cols: usize, rows: usize, x: &mut [f32]) = log_softmax_body; }
 
 #[inline(always)]
-fn log_softmax_body<S: Simd>(s: S, cols: usize, x: &mut [f32]) {
-    for row in x.chunks_exact_mut(padded(cols)) {
-        let row = row.as_chunks_mut::<LANES>().0;
-        let (max, sum) = max_and_sum(s, row, cols);
+fn log_softmax_body<S: Simd>(s: S, cols: usize, rows: usize, x: &mut [f32]) {
+    let (x, _) = x.as_chunks_mut::<LANES>();
+    for row in 0..rows {
+        let (max, sum) = max_and_sum(s, groups_of_row(x, rows, row), cols);
         let (max, log_sum) = (s.splat(max), math::log(s, s.splat(sum)));
-        for (g, group) in row.iter_mut().enumerate() {
+        for (g, group) in groups_of_row_mut(x, rows, row).enumerate() {
             // Two subtractions: `max + log_sum` would round away a small log.
             let value = s.sub(s.sub(s.load(group), max), log_sum);
             s.store(masked(s, value, g, cols, 0.0), group);
@@ -124,61 +138,63 @@ fn log_softmax_body<S: Simd>(s: S, cols: usize, x: &mut [f32]) {
     }
 }
 
-/// Gradient through softmax, in place of `dy`: `dx_i = y_i (dy_i - Σ y_j dy_j)`; `y` is the layer's output.
+/// Gradient through softmax, in place of `dy`, in groups: `dx_i = y_i (dy_i - Σ y_j dy_j)`; `y` is the layer's output.
 ///
 /// # Errors
-/// [`Error::Length`] if a slice is not whole rows, or both differ.
-pub fn softmax_backward(level: Level, cols: usize, y: &[f32], dy: &mut [f32]) -> Result<(), Error> {
-    check(cols, y)?;
+/// [`Error::Length`] if a slice does not hold so many rows.
+pub fn softmax_backward(level: Level, cols: usize, rows: usize, y: &[f32], dy: &mut [f32]) -> Result<(), Error> {
+    check(cols, rows, y)?;
     check_len("softmax output gradient", y.len(), dy.len())?;
-    softmax_backward_rows(level, cols, y, dy);
+    softmax_backward_rows(level, cols, rows, y, dy);
     Ok(())
 }
 
-kernel! { fn softmax_backward_rows(cols: usize, y: &[f32], dy: &mut [f32]) = softmax_backward_body; }
+kernel! {
+    fn softmax_backward_rows(cols: usize, rows: usize, y: &[f32], dy: &mut [f32]) = softmax_backward_body
+}
 
 #[inline(always)]
-fn softmax_backward_body<S: Simd>(s: S, cols: usize, y: &[f32], dy: &mut [f32]) {
-    let width = padded(cols);
-    for (y, dy) in y.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
-        let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
+fn softmax_backward_body<S: Simd>(s: S, cols: usize, rows: usize, y: &[f32], dy: &mut [f32]) {
+    let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
+    for row in 0..rows {
         let mut sum = s.splat(0.0);
-        for (g, (y, dy)) in y.iter().zip(dy.iter()).enumerate() {
+        for (g, (y, dy)) in groups_of_row(y, rows, row).zip(groups_of_row(dy, rows, row)).enumerate() {
             let [y, dy] = [y, dy].map(|group| masked(s, s.load(group), g, cols, 0.0));
             sum = s.mul_add(y, dy, sum);
         }
         let sum = s.splat(fold_sum(s, sum));
-        for (g, (y, dy)) in y.iter().zip(dy.iter_mut()).enumerate() {
+        for (g, (y, dy)) in groups_of_row(y, rows, row).zip(groups_of_row_mut(dy, rows, row)).enumerate() {
             let value = s.mul(s.load(y), s.sub(s.load(dy), sum));
             s.store(masked(s, value, g, cols, 0.0), dy);
         }
     }
 }
 
-/// Gradient through log-softmax, in place of `dy`: `dx_i = dy_i - exp(y_i) Σ dy_j`; `y` is the layer's output.
+/// Gradient through log-softmax, in place of `dy`, in groups: `dx_i = dy_i - exp(y_i) Σ dy_j`; `y` is the layer's output.
 ///
 /// # Errors
-/// [`Error::Length`] if a slice is not whole rows, or both differ.
-pub fn log_softmax_backward(level: Level, cols: usize, y: &[f32], dy: &mut [f32]) -> Result<(), Error> {
-    check(cols, y)?;
+/// [`Error::Length`] if a slice does not hold so many rows.
+pub fn log_softmax_backward(level: Level, cols: usize, rows: usize, y: &[f32], dy: &mut [f32]) -> Result<(), Error> {
+    check(cols, rows, y)?;
     check_len("log-softmax output gradient", y.len(), dy.len())?;
-    log_softmax_backward_rows(level, cols, y, dy);
+    log_softmax_backward_rows(level, cols, rows, y, dy);
     Ok(())
 }
 
-kernel! { fn log_softmax_backward_rows(cols: usize, y: &[f32], dy: &mut [f32]) = log_softmax_backward_body; }
+kernel! {
+    fn log_softmax_backward_rows(cols: usize, rows: usize, y: &[f32], dy: &mut [f32]) = log_softmax_backward_body
+}
 
 #[inline(always)]
-fn log_softmax_backward_body<S: Simd>(s: S, cols: usize, y: &[f32], dy: &mut [f32]) {
-    let width = padded(cols);
-    for (y, dy) in y.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
-        let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
+fn log_softmax_backward_body<S: Simd>(s: S, cols: usize, rows: usize, y: &[f32], dy: &mut [f32]) {
+    let (y, dy) = (y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
+    for row in 0..rows {
         let mut sum = s.splat(0.0);
-        for (g, dy) in dy.iter().enumerate() {
+        for (g, dy) in groups_of_row(dy, rows, row).enumerate() {
             sum = s.add(sum, masked(s, s.load(dy), g, cols, 0.0));
         }
         let sum = s.splat(fold_sum(s, sum));
-        for (g, (y, dy)) in y.iter().zip(dy.iter_mut()).enumerate() {
+        for (g, (y, dy)) in groups_of_row(y, rows, row).zip(groups_of_row_mut(dy, rows, row)).enumerate() {
             let value = s.sub(s.load(dy), s.mul(math::exp(s, s.load(y)), sum));
             s.store(masked(s, value, g, cols, 0.0), dy);
         }

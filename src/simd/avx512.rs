@@ -59,4 +59,34 @@ backend! {
         let low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
         (high, low)
     }
+    fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] {
+        // Pairs of lanes, then quarters of the register in two steps: 64 shuffles.
+        let mut r = rows;
+        for i in 0..8 {
+            let (a, b) = (r[2 * i], r[2 * i + 1]);
+            (r[2 * i], r[2 * i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        }
+        for i in 0..4 {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|k| _mm512_castps_pd(r[4 * i + k]));
+            let pairs = [
+                _mm512_unpacklo_pd(a, c), _mm512_unpackhi_pd(a, c), _mm512_unpacklo_pd(b, d), _mm512_unpackhi_pd(b, d),
+            ];
+            for k in 0..4 {
+                r[4 * i + k] = _mm512_castpd_ps(pairs[k]);
+            }
+        }
+        // r[4 i + k] now holds, in quarter q, lane 4 q + k of rows 4 i to 4 i + 3.
+        let mut out = r;
+        for k in 0..4 {
+            let low = _mm512_shuffle_f32x4::<0x88>(r[k], r[4 + k]);
+            let high = _mm512_shuffle_f32x4::<0xdd>(r[k], r[4 + k]);
+            let low2 = _mm512_shuffle_f32x4::<0x88>(r[8 + k], r[12 + k]);
+            let high2 = _mm512_shuffle_f32x4::<0xdd>(r[8 + k], r[12 + k]);
+            out[k] = _mm512_shuffle_f32x4::<0x88>(low, low2);
+            out[8 + k] = _mm512_shuffle_f32x4::<0xdd>(low, low2);
+            out[4 + k] = _mm512_shuffle_f32x4::<0x88>(high, high2);
+            out[12 + k] = _mm512_shuffle_f32x4::<0xdd>(high, high2);
+        }
+        out
+    }
 }

@@ -1,12 +1,15 @@
-//! The backward pass: gradients of all parameters, layer by layer from the end.
+//! The backward pass: gradients of all parameters, stage by stage from the end (see `forward`).
 
-use super::forward::drop_out;
-use super::{Batch, Clip, Moment};
+use super::forward::InPlace;
+use super::{Clip, Moment};
 use crate::Level;
 use crate::error::Error;
-use crate::kernels::{activation, batchnorm, dense, reduce, softmax};
+use crate::kernels::dense::TOGETHER;
+use crate::kernels::groups::Rows;
+use crate::kernels::{batchnorm, dense, reduce, softmax};
 use crate::layer::{Layer, Network, padded};
-use crate::plan::Work;
+use crate::plan::{Node, Work};
+use crate::simd::LANES;
 use crate::split::Split;
 
 /// Fills `gradients` from the gradient of the loss in `work.delta` and what the forward pass left.
@@ -15,57 +18,117 @@ pub(super) fn run(
     split: &impl Split,
     network: &Network<'_>,
     params: &[f32],
-    batch: &Batch<'_>,
+    rows: usize,
     moment: Moment,
     work: &mut Work<'_>,
     gradients: &mut [f32],
 ) -> Result<(), Error> {
-    let capacity = work.capacity();
-    let rows = batch.rows;
-    for index in (0..network.layers().len()).rev() {
-        let node = network.node(index);
-        let output = &work.activations[node.output * capacity..][..rows * padded(node.outputs)];
-        let (input, stride): (&[f32], usize) = match node.input {
-            None => (batch.inputs, node.inputs),
-            Some(at) => {
-                let stride = padded(node.inputs);
-                (&work.activations[at * capacity..][..rows * stride], stride)
+    let mut end = network.layers().len();
+    while end > 0 {
+        let mut node = network.node(end - 1);
+        while InPlace::suits(node.layer) && node.input == node.output && node.index > 0 {
+            let before = network.node(node.index - 1);
+            if before.output != node.output {
+                break;
             }
-        };
-        let delta = &mut work.delta[..rows * padded(node.outputs)];
-        match node.layer {
-            Layer::Dense { outputs, .. } => {
-                let shape = (node.inputs, outputs);
-                let weights = node.weights.of_mut(gradients);
-                dense::weight_gradient(level, split, shape, rows, input, stride, delta, weights)?;
-                if node.bias.len > 0 {
-                    dense::bias_gradient(level, split, delta, node.bias.of_mut(gradients))?;
+            node = before;
+        }
+        let first = node.index + 1;
+        let then = InPlace { layers: &network.layers()[first..end], first, rows, level, training: Some(moment) };
+        stage(split, &node, &then, params, work, gradients)?;
+        end = node.index;
+    }
+    Ok(())
+}
+
+fn stage(
+    split: &impl Split,
+    node: &Node,
+    then: &InPlace<'_>,
+    params: &[f32],
+    work: &mut Work<'_>,
+    gradients: &mut [f32],
+) -> Result<(), Error> {
+    let (level, rows, capacity) = (then.level, then.rows, work.capacity());
+    let (width, block) = (padded(node.outputs), rows * LANES);
+    let output = &work.activations[node.output * capacity..][..rows * width];
+    let input = &work.activations[node.input * capacity..][..rows * padded(node.inputs)];
+    let delta = &mut work.delta[..rows * width];
+    match node.layer {
+        Layer::Dense { outputs, .. } => {
+            let shape = (node.inputs, outputs);
+            let both = &mut gradients[node.weights.start..node.bias.start + node.bias.len];
+            let (weights, bias) = both.split_at_mut(node.bias.start - node.weights.start);
+            let weights = &mut weights[..node.weights.len];
+            let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
+            let panels = |task: usize, delta: &mut [f32], weights: &mut [f32]| {
+                let parts = delta.chunks_mut(TOGETHER * block).zip(weights.chunks_mut(TOGETHER * LANES * node.inputs));
+                for (part, (delta, weights)) in parts.enumerate() {
+                    let first = task * per_task + part * TOGETHER;
+                    then.backward(first, &output[first * block..][..delta.len()], delta);
+                    dense::some_weights(level, shape, first, rows, input, delta, weights);
                 }
-                // The network's input needs no gradient.
-                if node.input.is_some() {
-                    let weights = node.weights.of(params);
-                    let transposed = &mut work.transposed[..padded(node.inputs) * outputs];
-                    let spare = &mut work.spare[..rows * padded(node.inputs)];
-                    dense::input_gradient(level, split, shape, weights, rows, delta, transposed, spare)?;
-                    core::mem::swap(&mut work.delta, &mut work.spare);
+            };
+            let chunks = [per_task * block, per_task * LANES * node.inputs, per_task * LANES];
+            if bias.is_empty() {
+                let chunks = [chunks[0], chunks[1]];
+                split.run([&mut *delta, weights], chunks, &|task, [delta, weights]| panels(task, delta, weights));
+            } else {
+                split.run([&mut *delta, weights, bias], chunks, &|task, [delta, weights, bias]| {
+                    panels(task, delta, weights);
+                    dense::column_sums(level, delta, rows, bias);
+                });
+            }
+            // The network's input needs no gradient.
+            if node.index > 0 {
+                let transposed = &mut work.transposed[..padded(node.inputs) * outputs];
+                let spare = &mut work.spare[..rows * padded(node.inputs)];
+                let delta = Rows::grouped(delta, rows, outputs)?;
+                let weights = node.weights.of(params);
+                let per_task = dense::panels_per_task(node.inputs, rows * outputs, split.workers());
+                let chunks = [per_task * LANES * outputs, per_task * block];
+                split.run([transposed, spare], chunks, &|task, [transposed, dx]| {
+                    dense::input_gradient_panels(level, shape, weights, task * per_task, delta, transposed, dx);
+                });
+                core::mem::swap(&mut work.delta, &mut work.spare);
+            }
+        }
+        Layer::BatchNorm(_) => {
+            let (cache, gamma) = (node.cache.of(work.cache), node.weights.of(params));
+            let both = &mut gradients[node.weights.start..node.bias.start + node.bias.len];
+            let (dgamma, dbeta) = both.split_at_mut(node.weights.len);
+            let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+            let chunks = [per_task * block, per_task * LANES, per_task * LANES];
+            split.run([delta, dgamma, dbeta], chunks, &|task, [delta, dgamma, dbeta]| {
+                let parts = delta.chunks_mut(4 * block).zip(dgamma.chunks_mut(4 * LANES).zip(dbeta.chunks_mut(4 * LANES)));
+                for (part, (delta, (dgamma, dbeta))) in parts.enumerate() {
+                    let first = task * per_task + part * 4;
+                    let [input, output] = [input, output].map(|rows| &rows[first * block..][..delta.len()]);
+                    let cache = &cache[batchnorm::cache_len(first * LANES)..][..batchnorm::cache_len(dgamma.len())];
+                    let gamma = &gamma[first * LANES..][..dgamma.len()];
+                    then.backward(first, output, delta);
+                    batchnorm::some_gradients(level, rows, cache, gamma, input, delta, dgamma, dbeta);
                 }
+            });
+        }
+        Layer::Softmax | Layer::LogSoftmax => {
+            then.backward(0, output, delta);
+            if let Layer::Softmax = node.layer {
+                softmax::softmax_backward(level, node.outputs, rows, output, delta)?;
+            } else {
+                softmax::log_softmax_backward(level, node.outputs, rows, output, delta)?;
             }
-            Layer::BatchNorm(_) => {
-                let cache = node.cache.of(work.cache);
-                let gamma = node.weights.of(params);
-                let both = &mut gradients[node.weights.start..node.bias.start + node.bias.len];
-                let (dgamma, dbeta) = both.split_at_mut(node.weights.len);
-                batchnorm::backward(level, split, cache, gamma, input, delta, dgamma, dbeta)?;
-            }
-            Layer::Activation(kind) => {
-                let saved = if kind.keeps_input() { input } else { output };
-                activation::backward(level, split, kind, saved, delta)?;
-            }
-            Layer::Dropout { rate } => {
-                drop_out(level, split, rate, moment, node.index, delta)?;
-            }
-            Layer::Softmax => softmax::softmax_backward(level, node.outputs, output, delta)?,
-            Layer::LogSoftmax => softmax::log_softmax_backward(level, node.outputs, output, delta)?,
+        }
+        Layer::Activation(_) | Layer::Dropout { .. } => {
+            let this = InPlace { layers: core::slice::from_ref(&node.layer), first: node.index, ..*then };
+            let keeps_input = matches!(node.layer, Layer::Activation(kind) if kind.keeps_input());
+            let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+            split.run([delta], [per_task * block], &|task, [delta]| {
+                let first = task * per_task;
+                let [input, output] = [input, output].map(|rows| &rows[first * block..][..delta.len()]);
+                then.backward(first, output, delta);
+                this.backward(first, if keeps_input { input } else { output }, delta);
+            });
         }
     }
     Ok(())

@@ -1,8 +1,14 @@
 //! The forward pass through all layers, in training or in inference mode.
+//!
+//! It goes by stages: a layer that fills a buffer, and the layers after it that work in place on the same buffer. A
+//! task takes some groups of features through the whole stage, so the layers in place find their values in the cache,
+//! and there is one hand-over between threads for each stage.
 
 use super::{Batch, Moment};
 use crate::Level;
 use crate::error::Error;
+use crate::kernels::dense::TOGETHER;
+use crate::kernels::groups::{Rows, to_groups};
 use crate::kernels::{activation, batchnorm, dense, dropout, softmax};
 use crate::layer::{Layer, Network, padded};
 use crate::plan::{Node, Plan, Work};
@@ -18,21 +24,53 @@ pub(super) struct Pass<'s, P> {
     pub(super) training: Option<Moment>,
 }
 
-/// Dropout of a layer at a step, forward on values and backward on gradients: the same elements, asked for again.
-pub(super) fn drop_out(
-    level: Level,
-    split: &impl Split,
-    rate: f32,
-    moment: Moment,
-    layer: usize,
-    x: &mut [f32],
-) -> Result<(), Error> {
-    /// Values of a task: whole blocks of the random stream.
-    const TASK: usize = 1 << 14;
-    let rate = dropout::Rate::new(rate)?;
-    let stream = Stream::new(moment.seed, Purpose::Dropout, layer as u32, moment.step as u32);
-    split.run([x], [TASK], &|task, [x]| dropout::dropout(level, x, rate, stream, (task * TASK) as u64));
-    Ok(())
+/// The layers of a stage that work in place, group by group.
+pub(super) struct InPlace<'n> {
+    pub(super) layers: &'n [Layer],
+    /// Index of the first of them.
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    pub(super) level: Level,
+    pub(super) training: Option<Moment>,
+}
+
+impl InPlace<'_> {
+    /// Whether a layer can be part of a stage after its first.
+    pub(super) fn suits(layer: Layer) -> bool {
+        matches!(layer, Layer::Activation(_) | Layer::Dropout { .. })
+    }
+
+    /// The groups from number `group` on, through all layers.
+    pub(super) fn forward(&self, group: usize, y: &mut [f32]) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            match *layer {
+                Layer::Activation(kind) => activation::some_forward(self.level, kind, y),
+                _ => self.drop_out(index, *layer, group, y),
+            }
+        }
+    }
+
+    /// The gradient of the same groups, back through all layers; `output` is what [`forward`](Self::forward) left.
+    pub(super) fn backward(&self, group: usize, output: &[f32], delta: &mut [f32]) {
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            match *layer {
+                Layer::Activation(kind) => activation::some_backward(self.level, kind, output, delta),
+                _ => self.drop_out(index, *layer, group, delta),
+            }
+        }
+    }
+
+    /// Dropout of values or of gradients: the same elements, asked for again. Each group has a stream of its own, as
+    /// long as any batch: 2^32 rows.
+    fn drop_out(&self, index: usize, layer: Layer, group: usize, x: &mut [f32]) {
+        let (Layer::Dropout { rate }, Some(moment)) = (layer, self.training) else { return };
+        // The rate was checked with the layer.
+        let Ok(rate) = dropout::Rate::new(rate) else { return };
+        let stream = Stream::new(moment.seed, Purpose::Dropout, (self.first + index) as u32, moment.step as u32);
+        for (g, x) in x.chunks_exact_mut(self.rows * LANES).enumerate() {
+            dropout::dropout(self.level, x, rate, stream, ((group + g) as u64) << 36);
+        }
+    }
 }
 
 impl<P: Split> Pass<'_, P> {
@@ -45,75 +83,98 @@ impl<P: Split> Pass<'_, P> {
         batch: &Batch<'_>,
         work: &mut Work<'_>,
     ) -> Result<(), Error> {
-        if network.copies_input() {
-            copy_rows(batch.inputs, network.inputs(), work.activations);
-        }
-        for node in network.nodes() {
-            self.layer(&node, params, state, batch, work)?;
+        let rows = batch.rows;
+        to_groups(rows, network.inputs(), batch.inputs, &mut work.activations[..rows * padded(network.inputs())]);
+        let mut nodes = network.nodes().peekable();
+        while let Some(node) = nodes.next() {
+            let first = node.index + 1;
+            let mut end = first;
+            while nodes.next_if(|next| next.output == node.output && InPlace::suits(next.layer)).is_some() {
+                end += 1;
+            }
+            let layers = &network.layers()[first..end];
+            let then = InPlace { layers, first, rows, level: self.level, training: self.training };
+            self.stage(&node, &then, params, state, work)?;
         }
         Ok(())
     }
 
-    fn layer(
+    fn stage(
         &self,
         node: &Node,
+        then: &InPlace<'_>,
         params: &[f32],
         state: &[f32],
-        batch: &Batch<'_>,
         work: &mut Work<'_>,
     ) -> Result<(), Error> {
-        let (level, split) = (self.level, self.split);
-        let (rows, capacity) = (batch.rows, work.capacity());
+        let (level, split, rows) = (self.level, self.split, then.rows);
+        let capacity = work.capacity();
         let width = padded(node.outputs);
+        let block = rows * LANES;
         // Outputs lie behind their inputs, or in the same place.
         let (before, from) = work.activations.split_at_mut(node.output * capacity);
         let y = &mut from[..rows * width];
-        let (x, stride): (&[f32], usize) = match node.input {
-            None => (batch.inputs, node.inputs),
-            Some(input) if input == node.output => (&[], 0),
-            Some(input) => (&before[input * capacity..][..rows * padded(node.inputs)], padded(node.inputs)),
-        };
+        let in_place = node.input == node.output;
+        let x: &[f32] = if in_place { &[] } else { &before[node.input * capacity..][..rows * padded(node.inputs)] };
         match node.layer {
             Layer::Dense { outputs, .. } => {
                 let bias = (node.bias.len > 0).then(|| node.bias.of(params));
                 let dense = dense::Dense { inputs: node.inputs, outputs, weights: node.weights.of(params), bias };
-                return dense::forward(level, split, dense, rows, x, stride, y);
+                let x = Rows::grouped(x, rows, node.inputs)?;
+                let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
+                split.run([y], [per_task * block], &|task, [y]| {
+                    for (part, y) in y.chunks_mut(TOGETHER * block).enumerate() {
+                        let first = task * per_task + part * TOGETHER;
+                        dense::some_panels(level, dense, first, x, y);
+                        then.forward(first, y);
+                    }
+                });
             }
             Layer::BatchNorm(bn) => {
                 let cache = node.cache.of_mut(work.cache);
-                if self.training.is_some() {
-                    batchnorm::statistics(level, split, width, bn.eps, x, cache)?;
-                } else {
+                if self.training.is_none() {
                     let (mean, var) = running(node.state.of(state), width);
                     batchnorm::freeze(level, bn.eps, mean, var, cache)?;
                 }
-                return batchnorm::normalize(level, split, cache, node.weights.of(params), node.bias.of(params), x, y);
+                let (gamma, beta) = (node.weights.of(params), node.bias.of(params));
+                let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+                let chunks = [per_task * block, batchnorm::cache_len(per_task * LANES)];
+                split.run([y, cache], chunks, &|task, [y, cache]| {
+                    let parts = y.chunks_mut(4 * block).zip(cache.chunks_mut(batchnorm::cache_len(4 * LANES)));
+                    for (part, (y, cache)) in parts.enumerate() {
+                        let first = task * per_task + part * 4;
+                        let x = &x[first * block..][..y.len()];
+                        if self.training.is_some() {
+                            batchnorm::some_statistics(level, rows, bn.eps, x, cache);
+                        }
+                        let [gamma, beta] = [gamma, beta].map(|vector| &vector[first * LANES..][..y.len() / rows]);
+                        batchnorm::some_normal(level, rows, cache, gamma, beta, x, y);
+                        then.forward(first, y);
+                    }
+                });
             }
-            _ => {}
-        }
-        if node.input != Some(node.output) {
-            y.copy_from_slice(x);
-        }
-        match node.layer {
-            Layer::Activation(kind) => activation::forward(level, split, kind, y),
-            Layer::Softmax => softmax::softmax(level, node.outputs, y)?,
-            Layer::LogSoftmax => softmax::log_softmax(level, node.outputs, y)?,
-            Layer::Dropout { rate } => {
-                if let Some(moment) = self.training {
-                    drop_out(level, split, rate, moment, node.index, y)?;
+            Layer::Softmax | Layer::LogSoftmax => {
+                if !in_place {
+                    y.copy_from_slice(x);
                 }
+                let function = if let Layer::Softmax = node.layer { softmax::softmax } else { softmax::log_softmax };
+                function(level, node.outputs, rows, y)?;
+                then.forward(0, y);
             }
-            Layer::Dense { .. } | Layer::BatchNorm(_) => {}
+            Layer::Activation(_) | Layer::Dropout { .. } => {
+                let this = InPlace { layers: core::slice::from_ref(&node.layer), first: node.index, ..*then };
+                let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+                split.run([y], [per_task * block], &|task, [y]| {
+                    let first = task * per_task;
+                    if !in_place {
+                        y.copy_from_slice(&x[first * block..][..y.len()]);
+                    }
+                    this.forward(first, y);
+                    then.forward(first, y);
+                });
+            }
         }
         Ok(())
-    }
-}
-
-/// Copies rows of `cols` values into padded rows, padding zero.
-fn copy_rows(x: &[f32], cols: usize, y: &mut [f32]) {
-    for (x, y) in x.chunks_exact(cols).zip(y.chunks_exact_mut(padded(cols))) {
-        y[..cols].copy_from_slice(x);
-        y[cols..].fill(0.0);
     }
 }
 

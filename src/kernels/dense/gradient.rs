@@ -1,17 +1,17 @@
-//! Gradients of a dense layer: weights, bias and input.
+//! Gradients of a dense layer: weights, bias and input. All activations and their gradients are in groups.
 
-use super::super::{BLOCK, panels};
-use super::{Dense, check_rows, check_shape, forward};
+use super::super::{BLOCK, groups::Rows, panels};
+use super::{Dense, check_shape, panels_per_task, some_panels};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::padded;
-use crate::simd::{LANES, Simd, level::kernel};
+use crate::simd::{Group, LANES, Simd, level::kernel};
 use crate::split::Split;
 
 /// Gradient of the weights: `dW[o][i] = Σ_r dy[r][o] * x[r][i]`, written (not added) in panel layout.
 ///
-/// `x` has rows of `inputs` values `stride` apart, `dy` rows of `padded(outputs)` with zero padding. Panels are
-/// divided among the workers.
+/// `x` and `dy` are in groups: `rows * padded(inputs)` and `rows * padded(outputs)` values, those of `dy` beyond the
+/// last output zero. Panels are divided among the workers.
 ///
 /// # Errors
 /// [`Error::Length`] if a slice does not have the length that the shape asks for.
@@ -21,163 +21,198 @@ pub fn weight_gradient(
     (inputs, outputs): (usize, usize),
     rows: usize,
     x: &[f32],
-    stride: usize,
     dy: &[f32],
     gradient: &mut [f32],
 ) -> Result<(), Error> {
     check_shape(inputs, outputs)?;
+    check_len("input", rows.saturating_mul(padded(inputs)), x.len())?;
     check_len("output gradient", rows.saturating_mul(padded(outputs)), dy.len())?;
     check_len("weight gradient", panels::weight_len(inputs, outputs), gradient.len())?;
-    check_rows(x, inputs, rows, stride)?;
     if rows == 0 {
         gradient.fill(0.0);
+        return Ok(());
     }
-    let panels = panels::panels(outputs);
-    let per_task = panels.div_ceil(split.workers().max(1)).min(3);
+    let per_task = panels_per_task(outputs, rows * inputs, split.workers());
     split.run([gradient], [per_task * LANES * inputs], &|task, [gradient]| {
-        weight_gradient_panels(level, (inputs, outputs), task * per_task, x, stride, dy, gradient);
+        let first = task * per_task;
+        some_weights(level, (inputs, outputs), first, rows, x, &dy[first * LANES * rows..], gradient);
     });
     Ok(())
 }
 
 kernel! {
-    fn weight_gradient_panels(
-        shape: (usize, usize), first: usize, x: &[f32], stride: usize, dy: &[f32], gradient: &mut [f32],
-    ) = weight_gradient_body;
+    /// The panels from `first` on, as many as `gradient` holds; `dy` begins with panel `first`.
+    pub(crate) fn some_weights(
+        shape: (usize, usize), first: usize, rows: usize, x: &[f32], dy: &[f32], gradient: &mut [f32],
+    ) = weight_gradient_body
 }
 
-/// The panels of one task.
+/// Three panels at once, so that the gradients of their outputs stay
+/// in the first cache while all inputs pass by.
 #[inline(always)]
 fn weight_gradient_body<S: Simd>(
     s: S,
     (inputs, outputs): (usize, usize),
     first: usize,
+    rows: usize,
     x: &[f32],
-    stride: usize,
     dy: &[f32],
     gradient: &mut [f32],
 ) {
+    let (x, _) = x.as_chunks::<LANES>();
+    let (dy, _) = dy.as_chunks::<LANES>();
     let mut panel = first;
-    let mut rest = gradient;
-    while !rest.is_empty() {
-        let at_once = if S::REGISTERS >= 32 { (rest.len() / (LANES * inputs)).clamp(1, 3) } else { 1 };
-        let width = panels::panel_width(outputs, panel);
-        let len = if at_once == 1 { inputs * width } else { at_once * LANES * inputs };
-        let (head, tail) = rest.split_at_mut(len);
+    let mut left = gradient;
+    while !left.is_empty() {
+        let dy = &dy[(panel - first) * rows..];
+        let full = left.len() / (LANES * inputs);
+        let width = if full > 0 { LANES } else { panels::panel_width(outputs, panel) };
+        let at_once = if S::REGISTERS < 32 || full < 2 {
+            1
+        } else if full == 4 {
+            2
+        } else {
+            full.min(3)
+        };
+        let (now, later) = left.split_at_mut((at_once * width * inputs).min(left.len()));
         match at_once {
-            3 => gradient_columns::<S, 3>(s, (inputs, outputs), panel, x, stride, dy, LANES, head),
-            2 => gradient_columns::<S, 2>(s, (inputs, outputs), panel, x, stride, dy, LANES, head),
-            _ => gradient_columns::<S, 1>(s, (inputs, outputs), panel, x, stride, dy, width, head),
+            3 => gradient_panels::<S, 3>(s, inputs, rows, x, dy, width, now),
+            2 => gradient_panels::<S, 2>(s, inputs, rows, x, dy, width, now),
+            _ => gradient_panels::<S, 1>(s, inputs, rows, x, dy, width, now),
         }
         panel += at_once;
-        rest = tail;
+        left = later;
     }
 }
 
-/// All inputs of `P` panels.
+/// `P` panels: blocks of rows, then tiles of inputs.
 #[inline(always)]
-fn gradient_columns<S: Simd, const P: usize>(
+fn gradient_panels<S: Simd, const P: usize>(
     s: S,
-    (inputs, outputs): (usize, usize),
-    panel: usize,
-    x: &[f32],
-    stride: usize,
-    dy: &[f32],
+    inputs: usize,
+    rows: usize,
+    x: &[Group],
+    dy: &[Group],
     width: usize,
-    out: &mut [f32],
+    gradient: &mut [f32],
 ) {
-    let mut input = 0;
-    macro_rules! inputs_of {
-        ($n:literal) => {
-            while input + $n <= inputs {
-                let sums: [[S::F32; P]; $n] = gradient_tile(s, padded(outputs), panel, input, x, stride, dy);
-                for (i, sums) in sums.into_iter().enumerate() {
-                    for (p, sum) in sums.into_iter().enumerate() {
-                        let at = p * LANES * inputs + (input + i) * width;
-                        let mut group = [0.0; LANES];
-                        s.store(sum, &mut group);
-                        out[at..at + width].copy_from_slice(&group[..width]);
-                    }
-                }
-                input += $n;
+    for start in (0..rows).step_by(BLOCK) {
+        let len = BLOCK.min(rows - start);
+        let dy: [&[Group]; P] = core::array::from_fn(|p| &dy[p * rows + start..][..len]);
+        for first in (0..inputs).step_by(LANES) {
+            let x = &x[first / LANES * rows + start..][..len];
+            let lanes = LANES.min(inputs - first);
+            let mut lane = 0;
+            macro_rules! inputs_of {
+                ($($count:literal)*) => {
+                    $(while lane + $count <= lanes {
+                        let sums: [[S::F32; P]; $count] = gradient_tile(s, x, lane, dy);
+                        write(s, sums, start > 0, (inputs, first + lane), width, gradient);
+                        lane += $count;
+                    })*
+                };
             }
-        };
+            if S::REGISTERS >= 32 {
+                inputs_of!(8 4 2 1);
+            } else if S::REGISTERS >= 8 {
+                inputs_of!(6 4 2 1);
+            } else if S::REGISTERS > 1 {
+                inputs_of!(2 1);
+            } else {
+                inputs_of!(1);
+            }
+        }
     }
-    if S::REGISTERS >= 32 {
-        inputs_of!(8);
-        inputs_of!(4);
-    } else if S::REGISTERS >= 8 {
-        inputs_of!(6);
-        inputs_of!(3);
-    }
-    if S::REGISTERS > 1 {
-        inputs_of!(2);
-    }
-    inputs_of!(1);
 }
 
-/// `T` inputs by `P` panels, summed over all rows in blocks.
+/// `T` inputs, from lane `lane` of their group, by `P` panels: chains over the rows of a block.
 #[inline(always)]
 fn gradient_tile<S: Simd, const T: usize, const P: usize>(
     s: S,
-    dy_stride: usize,
-    panel: usize,
-    input: usize,
-    x: &[f32],
-    stride: usize,
-    dy: &[f32],
+    x: &[Group],
+    lane: usize,
+    dy: [&[Group]; P],
 ) -> [[S::F32; P]; T] {
-    let mut total = [[s.splat(0.0); P]; T];
-    for (block, dy) in dy.chunks(BLOCK * dy_stride).enumerate() {
-        let x = &x[block * BLOCK * stride..];
-        let mut acc = [[s.splat(0.0); P]; T];
-        for (x, dy) in x.chunks(stride).zip(dy.chunks_exact(dy_stride)) {
-            let x = &x[input..input + T];
-            let dy = &dy[panel * LANES..][..P * LANES];
-            let lanes: [S::F32; P] = core::array::from_fn(|p| s.load(&dy.as_chunks::<LANES>().0[p]));
-            for t in 0..T {
-                let value = s.splat(x[t]);
-                for p in 0..P {
-                    acc[t][p] = s.mul_add(value, lanes[p], acc[t][p]);
-                }
-            }
-        }
+    let mut sums = [[s.splat(0.0); P]; T];
+    let dy = dy.map(|dy| &dy[..x.len()]);
+    for (r, x) in x.iter().enumerate() {
+        let Some(x) = x.get(lane..).and_then(|x| x.first_chunk::<T>()) else { break };
+        let lanes: [S::F32; P] = core::array::from_fn(|p| s.load(&dy[p][r]));
         for t in 0..T {
+            let value = s.splat(x[t]);
             for p in 0..P {
-                total[t][p] = if block == 0 { acc[t][p] } else { s.add(total[t][p], acc[t][p]) };
+                sums[t][p] = s.mul_add(value, lanes[p], sums[t][p]);
             }
         }
     }
-    total
+    sums
 }
 
-/// Gradient of the bias: `db[o] = Σ_r dy[r][o]`, `padded(outputs)` values, chains of 256 rows.
+/// Stores a tile's sums in panels of `width` lanes, or adds them to what earlier blocks left.
+#[inline(always)]
+fn write<S: Simd, const T: usize, const P: usize>(
+    s: S,
+    sums: [[S::F32; P]; T],
+    add: bool,
+    (inputs, input): (usize, usize),
+    width: usize,
+    gradient: &mut [f32],
+) {
+    for p in 0..P {
+        let panel = &mut gradient[p * LANES * inputs..];
+        for (t, sums) in sums.iter().enumerate() {
+            let place = &mut panel[(input + t) * width..][..width];
+            if let Some(place) = place.first_chunk_mut::<LANES>() {
+                let sum = if add { s.add(s.load(place), sums[p]) } else { sums[p] };
+                s.store(sum, place);
+            } else {
+                let mut group = [0.0; LANES];
+                group[..width].copy_from_slice(place);
+                let sum = if add { s.add(s.load(&group), sums[p]) } else { sums[p] };
+                s.store(sum, &mut group);
+                place.copy_from_slice(&group[..width]);
+            }
+        }
+    }
+}
+
+/// Gradient of the bias: `db[o] = Σ_r dy[r][o]`, `padded(outputs)` values; `dy` is in groups.
 ///
 /// # Errors
-/// [`Error::Length`] if `dy` is not whole rows of `gradient`'s length.
-pub fn bias_gradient(level: Level, split: &impl Split, dy: &[f32], gradient: &mut [f32]) -> Result<(), Error> {
+/// [`Error::Length`] if `gradient` is not whole groups, or `dy` not as many rows of it.
+pub fn bias_gradient(
+    level: Level,
+    split: &impl Split,
+    rows: usize,
+    dy: &[f32],
+    gradient: &mut [f32],
+) -> Result<(), Error> {
     let width = gradient.len();
-    if !width.is_multiple_of(LANES) || width == 0 || !dy.len().is_multiple_of(width) {
-        return Err(Error::Length { what: "output gradient", expected: width, found: dy.len() });
+    if !width.is_multiple_of(LANES) || width == 0 {
+        return Err(Error::Length { what: "bias gradient", expected: padded(width.max(1)), found: width });
     }
-    let per_task = (width / LANES).div_ceil(split.workers().max(1)).clamp(1, 16) * LANES;
+    check_len("output gradient", rows.saturating_mul(width), dy.len())?;
+    let per_task = panels_per_task(width, rows, split.workers()) * LANES;
     split.run([gradient], [per_task], &|task, [gradient]| {
-        column_sums(level, dy, width, task * per_task, gradient);
+        column_sums(level, &dy[task * per_task * rows..], rows, gradient);
     });
     Ok(())
 }
 
-kernel! { fn column_sums(rows: &[f32], stride: usize, first: usize, sums: &mut [f32]) = column_sums_body; }
+kernel! {
+    /// Sums over the rows of as many groups as `sums` has.
+    pub(crate) fn column_sums(groups: &[f32], rows: usize, sums: &mut [f32]) = column_sums_body
+}
 
 #[inline(always)]
-fn column_sums_body<S: Simd>(s: S, rows: &[f32], stride: usize, first: usize, sums: &mut [f32]) {
+fn column_sums_body<S: Simd>(s: S, groups: &[f32], rows: usize, sums: &mut [f32]) {
+    let (groups, _) = groups.as_chunks::<LANES>();
     for (g, sum) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        let column = first / LANES + g;
         let mut total = s.splat(0.0);
-        for (block, rows) in rows.chunks(BLOCK.saturating_mul(stride)).enumerate() {
+        for (block, rows) in groups[g * rows..][..rows].chunks(BLOCK).enumerate() {
             let mut acc = s.splat(0.0);
-            for row in rows.chunks_exact(stride) {
-                acc = s.add(acc, s.load(&row.as_chunks::<LANES>().0[column]));
+            for row in rows {
+                acc = s.add(acc, s.load(row));
             }
             total = if block == 0 { acc } else { s.add(total, acc) };
         }
@@ -185,7 +220,7 @@ fn column_sums_body<S: Simd>(s: S, rows: &[f32], stride: usize, first: usize, su
     }
 }
 
-/// Gradient of the input: `dx[r][i] = Σ_o dy[r][o] * W[o][i]`, rows of `padded(inputs)`.
+/// Gradient of the input: `dx[r][i] = Σ_o dy[r][o] * W[o][i]`; `dy` and `dx` are in groups.
 ///
 /// `transposed` is scratch of `padded(inputs) * outputs` values: the weights are turned once, then this is a forward
 /// product whose outputs are the inputs.
@@ -207,10 +242,31 @@ pub fn input_gradient(
     check_len("transposed weights", padded(inputs).saturating_mul(outputs), transposed.len())?;
     check_len("output gradient", rows.saturating_mul(padded(outputs)), dy.len())?;
     check_len("input gradient", rows.saturating_mul(padded(inputs)), dx.len())?;
-    split.run([&mut *transposed], [LANES * outputs], &|panel, [transposed]| {
-        panels::transpose_panel(inputs, outputs, weights, panel, transposed);
+    let dy = Rows::grouped(dy, rows, outputs)?;
+    if rows == 0 {
+        return Ok(());
+    }
+    let per_task = panels_per_task(inputs, rows * outputs, split.workers());
+    let chunks = [per_task * LANES * outputs, per_task * LANES * rows];
+    split.run([transposed, dx], chunks, &|task, [transposed, dx]| {
+        input_gradient_panels(level, (inputs, outputs), weights, task * per_task, dy, transposed, dx);
     });
-    // All panels are full: the padding lanes of the inputs are zero.
-    let turned = Dense { inputs: outputs, outputs: padded(inputs), weights: &*transposed, bias: None };
-    forward(level, split, turned, rows, dy, padded(outputs), dx)
+    Ok(())
+}
+
+/// The groups of inputs from `first` on, as many as `dx` has: turns their weights, then multiplies.
+pub(crate) fn input_gradient_panels(
+    level: Level,
+    (inputs, outputs): (usize, usize),
+    weights: &[f32],
+    first: usize,
+    dy: Rows<'_>,
+    transposed: &mut [f32],
+    dx: &mut [f32],
+) {
+    panels::transpose(level, (inputs, outputs), weights, first, transposed);
+    // All panels are full: the lanes beyond the last input are zero.
+    let outputs_of_task = transposed.len() / outputs;
+    let turned = Dense { inputs: outputs, outputs: outputs_of_task, weights: &*transposed, bias: None };
+    some_panels(level, turned, 0, dy, dx);
 }

@@ -1,0 +1,225 @@
+//! Many rows at once: blocks of the inner dimension, register tiles of rows and panels.
+//!
+//! A tile reads its rows as `[group of inputs][row][lane]`. Where the activations already lie like that, it reads them
+//! in place: a few panels at a time over all rows, so that a block of weights stays in the first cache. Plain rows are
+//! first copied, a tile's rows of one block of inputs, and then meet all panels, so that the copy pays.
+
+use super::super::{BLOCK, groups::Rows, panels};
+use super::tile::{narrow_tile, tile};
+use super::{Dense, Weight};
+use crate::simd::{Group, LANES, Simd, level::kernel};
+
+/// Groups from one panel to the next, and from one row to the next, of the output.
+#[derive(Clone, Copy)]
+pub(super) struct Out {
+    pub(super) panel: usize,
+    pub(super) row: usize,
+}
+
+/// Rows of the largest tile.
+const TILE: usize = 8;
+
+kernel! {
+    /// `count` panels from `first` on; `y` begins with panel `first`.
+    pub(super) fn many_rows<W: Weight>(
+        dense: Dense<'_, W>, first: usize, count: usize, x: Rows<'_>, y: &mut [f32], out: Out,
+    ) = many_rows_body
+}
+
+/// Rows and panels of a tile, by the size of the register file: sums, a panel each of weights, one splat.
+const fn tile_size(registers: usize) -> (usize, usize) {
+    match registers {
+        32.. => (TILE, 3),
+        8.. => (6, 1),
+        2.. => (2, 1),
+        _ => (1, 1),
+    }
+}
+
+/// What a tile works on.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a, W> {
+    pub(super) dense: Dense<'a, W>,
+    /// Inputs of the block.
+    start: usize,
+    len: usize,
+    /// The first panel of the output.
+    first: usize,
+    out: Out,
+}
+
+#[inline(always)]
+fn many_rows_body<S: Simd, W: Weight>(
+    s: S,
+    dense: Dense<'_, W>,
+    first: usize,
+    count: usize,
+    x: Rows<'_>,
+    y: &mut [f32],
+    out: Out,
+) {
+    let (most_rows, most_panels) = tile_size(S::REGISTERS);
+    let (y, _) = y.as_chunks_mut::<LANES>();
+    let mut copy = [[0.0; LANES]; TILE * BLOCK / LANES];
+    let tiles = x.len().div_ceil(most_rows);
+    let span = if x.groups().is_some() { most_panels } else { count };
+    let mut panel = first;
+    while panel < first + count {
+        let end = first + count;
+        let end = if x.groups().is_some() { panel + some(end - panel, span) } else { end };
+        for start in (0..dense.inputs).step_by(BLOCK) {
+            let block = Block { dense, start, len: BLOCK.min(dense.inputs - start), first, out };
+            let mut row = 0;
+            for tile in 0..tiles {
+                // Rows are spread evenly: a short last tile would leave most of the register file idle.
+                let rows = x.len() / tiles + usize::from(tile < x.len() % tiles);
+                let (x, step) = match x.groups() {
+                    Some(groups) => (groups.get(start / LANES * x.len() + row..).unwrap_or_default(), x.len()),
+                    None => (copy_tile(&x, row, rows, &block, &mut copy), rows),
+                };
+                let mut panel = panel;
+                while panel < end {
+                    panel += panels_of_tile(s, &block, panel, end, x, step, row, rows, y);
+                }
+                row += rows;
+            }
+        }
+        panel = end;
+    }
+}
+
+/// How many of `left` panels come next, `most` at once: three and one would be worse than two and two.
+#[inline(always)]
+fn some(left: usize, most: usize) -> usize {
+    if left == most + 1 && most > 2 { most - 1 } else { left.min(most) }
+}
+
+/// A tile's rows of one block, as `[group][row][lane]`.
+#[inline(always)]
+fn copy_tile<'c, W>(
+    x: &Rows<'_>,
+    row: usize,
+    rows: usize,
+    block: &Block<'_, W>,
+    copy: &'c mut [Group],
+) -> &'c [Group] {
+    for r in 0..rows {
+        let Some(values) = x.row(row + r).and_then(|row| row.get(block.start..)?.get(..block.len)) else { continue };
+        let (groups, rest) = values.as_chunks::<LANES>();
+        let places = copy.iter_mut().skip(r).step_by(rows);
+        for (place, group) in places.zip(groups) {
+            *place = *group;
+        }
+        if !rest.is_empty() {
+            copy[groups.len() * rows + r][..rest.len()].copy_from_slice(rest);
+        }
+    }
+    copy
+}
+
+/// The next panels of a tile; returns how many.
+#[inline(always)]
+fn panels_of_tile<S: Simd, W: Weight>(
+    s: S,
+    block: &Block<'_, W>,
+    panel: usize,
+    end: usize,
+    x: &[Group],
+    step: usize,
+    row: usize,
+    rows: usize,
+    y: &mut [Group],
+) -> usize {
+    let full = block.dense.full_panels().min(end);
+    let (_, most) = tile_size(S::REGISTERS);
+    macro_rules! sized {
+        ($panels:literal, $($rows:literal)*) => {
+            match rows {
+                $($rows => {
+                    let weights = full_panels::<W, $panels>(block, panel);
+                    let sums: [[S::F32; $panels]; $rows] = tile(s, x, step, weights);
+                    write(s, block, panel, row, sums, LANES, y);
+                })*
+                _ => {}
+            }
+        };
+    }
+    macro_rules! narrow {
+        ($($rows:literal)*) => {{
+            let width = panels::panel_width(block.dense.outputs, panel);
+            let weights = &block.dense.panel(panel)[block.start * width..];
+            match rows {
+                $($rows => {
+                    let sums: [[S::F32; 1]; $rows] = narrow_tile(s, x, step, weights, width, block.len);
+                    write(s, block, panel, row, sums, width, y);
+                })*
+                _ => {}
+            }
+        }};
+    }
+    macro_rules! for_each_size {
+        ($then:ident $(, $panels:literal)?) => {
+            if S::REGISTERS >= 32 {
+                $then!($($panels,)? 8 7 6 5 4 3 2 1)
+            } else if S::REGISTERS >= 8 {
+                $then!($($panels,)? 6 5 4 3 2 1)
+            } else if S::REGISTERS > 1 {
+                $then!($($panels,)? 2 1)
+            } else {
+                $then!($($panels,)? 1)
+            }
+        };
+    }
+    if panel >= full {
+        for_each_size!(narrow);
+        return 1;
+    }
+    let now = some(full - panel, most);
+    if S::REGISTERS >= 32 && now == 3 {
+        for_each_size!(sized, 3);
+    } else if S::REGISTERS >= 32 && now == 2 {
+        for_each_size!(sized, 2);
+    } else {
+        for_each_size!(sized, 1);
+    }
+    now
+}
+
+/// The block's weights of `P` full panels.
+#[inline(always)]
+fn full_panels<'a, W: Weight, const P: usize>(block: &Block<'a, W>, panel: usize) -> [&'a [[W; LANES]]; P] {
+    let (groups, _) = block.dense.weights.as_chunks::<LANES>();
+    core::array::from_fn(|p| &groups[(panel + p) * block.dense.inputs + block.start..][..block.len])
+}
+
+/// Adds a tile's sums to the output, and the bias after the last block.
+#[inline(always)]
+fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
+    s: S,
+    block: &Block<'_, W>,
+    panel: usize,
+    row: usize,
+    sums: [[S::F32; P]; R],
+    width: usize,
+    y: &mut [Group],
+) {
+    let last = block.start + block.len == block.dense.inputs;
+    let bias = if last { block.dense.bias.map(|bias| bias.as_chunks::<LANES>().0) } else { None };
+    for p in 0..P {
+        let bias = bias.map(|bias| s.load(&bias[panel + p]));
+        let y = &mut y[(panel + p - block.first) * block.out.panel + row * block.out.row..];
+        for (sums, y) in sums.iter().zip(y.iter_mut().step_by(block.out.row)) {
+            let mut sum = sums[p];
+            if block.start > 0 {
+                sum = s.add(s.load(y), sum);
+            }
+            if let Some(bias) = bias {
+                sum = s.add(sum, bias);
+            }
+            s.store(sum, y);
+            if width < LANES {
+                y[width..].fill(0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A single row: the weights are read once, so several panels or blocks are summed at once to keep loads in flight.
+
+use super::super::{BLOCK, panels};
+use super::tile::narrow_group;
+use super::{Dense, Weight};
+use crate::simd::{LANES, Simd, level::kernel};
+
+kernel! {
+    /// One row times the panels from `first` on, as many as `y` has groups.
+    pub(super) fn one_row<W: Weight>(dense: Dense<'_, W>, first: usize, x: &[f32], y: &mut [f32]) = one_row_body
+}
+
+#[inline(always)]
+fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, first: usize, x: &[f32], y: &mut [f32]) {
+    let (y, _) = y.as_chunks_mut::<LANES>();
+    let (groups, _) = dense.weights.as_chunks::<LANES>();
+    let bias = dense.bias.map(|bias| bias.as_chunks::<LANES>().0);
+    let with_bias = |sum: S::F32, panel: usize| match bias {
+        Some(bias) => s.add(sum, s.load(&bias[panel])),
+        None => sum,
+    };
+    let full = dense.full_panels().saturating_sub(first).min(y.len());
+    let mut done = 0;
+    // As many chains as hide the latency of an addition: panels first, as they share what is loaded of the row.
+    macro_rules! at_once {
+        ($panels:literal, $($blocks:literal)*) => {
+            while done + $panels <= full {
+                let weights: [&[[W; LANES]]; $panels] =
+                    core::array::from_fn(|p| &groups[(first + done + p) * dense.inputs..][..dense.inputs]);
+                let mut sums = Sums { total: [s.splat(0.0); $panels], rest: x, at: 0 };
+                $(while sums.blocks::<W, $blocks>(s, &weights) {})*
+                sums.last(s, &weights);
+                for p in 0..$panels {
+                    s.store(with_bias(sums.total[p], first + done + p), &mut y[done + p]);
+                }
+                done += $panels;
+            }
+        };
+    }
+    if S::REGISTERS >= 32 {
+        at_once!(8, 1);
+        at_once!(4, 1);
+        at_once!(3, 2 1);
+        at_once!(2, 4 2 1);
+        at_once!(1, 4 2 1);
+    } else if S::REGISTERS >= 8 {
+        at_once!(4, 1);
+        at_once!(2, 2 1);
+        at_once!(1, 4 2 1);
+    } else {
+        at_once!(1, 1);
+    }
+    for (p, y) in y.iter_mut().enumerate().skip(done) {
+        let width = panels::panel_width(dense.outputs, first + p);
+        let sum = narrow_row(s, dense.panel(first + p), width, x);
+        s.store(with_bias(sum, first + p), y);
+        y[width..].fill(0.0);
+    }
+}
+
+/// The sums of `P` panels over the row so far.
+struct Sums<'x, S: Simd, const P: usize> {
+    total: [S::F32; P],
+    /// What is left of the row, and where it begins.
+    rest: &'x [f32],
+    at: usize,
+}
+
+impl<S: Simd, const P: usize> Sums<'_, S, P> {
+    /// `B` whole blocks side by side, if there are so many left.
+    #[inline(always)]
+    fn blocks<W: Weight, const B: usize>(&mut self, s: S, panels: &[&[[W; LANES]]; P]) -> bool {
+        let Some((x, rest)) = self.rest.split_at_checked(B * BLOCK) else { return false };
+        let (x, _) = x.as_chunks::<BLOCK>();
+        let weights: [&[[[W; LANES]; BLOCK]]; P] =
+            panels.map(|panel| panel[self.at..][..B * BLOCK].as_chunks::<BLOCK>().0);
+        let mut acc = [[s.splat(0.0); P]; B];
+        if S::REGISTERS == 1 {
+            acc[0][0] = W::dot_panel(s, &x[0], &weights[0][0], acc[0][0]);
+        } else {
+            for k in 0..BLOCK {
+                for b in 0..B {
+                    let value = s.splat(x[b][k]);
+                    for p in 0..P {
+                        acc[b][p] = s.mul_add(value, W::load(s, &weights[p][b][k]), acc[b][p]);
+                    }
+                }
+            }
+        }
+        for acc in acc {
+            self.add(s, acc);
+            self.at += BLOCK;
+        }
+        self.rest = rest;
+        true
+    }
+
+    /// The last block, if it is not whole.
+    #[inline(always)]
+    fn last<W: Weight>(&mut self, s: S, panels: &[&[[W; LANES]]; P]) {
+        let x = self.rest;
+        if x.is_empty() {
+            return;
+        }
+        let weights = panels.map(|panel| &panel[self.at..][..x.len()]);
+        let mut acc = [s.splat(0.0); P];
+        if S::REGISTERS == 1 {
+            acc[0] = W::dot_panel(s, x, weights[0], acc[0]);
+        } else {
+            for (k, x) in x.iter().enumerate() {
+                let value = s.splat(*x);
+                for p in 0..P {
+                    acc[p] = s.mul_add(value, W::load(s, &weights[p][k]), acc[p]);
+                }
+            }
+        }
+        self.add(s, acc);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, s: S, block: [S::F32; P]) {
+        for p in 0..P {
+            // The first block is the total: adding it to +0.0 would lose the sign of a -0.0.
+            self.total[p] = if self.at == 0 { block[p] } else { s.add(self.total[p], block[p]) };
+        }
+    }
+}
+
+/// One row over the narrow last panel, four blocks side by side.
+#[inline(always)]
+fn narrow_row<S: Simd, W: Weight>(s: S, weights: &[W], width: usize, x: &[f32]) -> S::F32 {
+    let mut total = s.splat(0.0);
+    let mut at = 0;
+    macro_rules! side_by_side {
+        ($blocks:literal) => {
+            while x.len() - at >= $blocks * BLOCK {
+                let mut acc = [s.splat(0.0); $blocks];
+                for k in 0..BLOCK {
+                    for b in 0..$blocks {
+                        let k = at + b * BLOCK + k;
+                        acc[b] = s.mul_add(s.splat(x[k]), narrow_group(s, weights, width, k), acc[b]);
+                    }
+                }
+                for (b, acc) in acc.into_iter().enumerate() {
+                    total = if at + b == 0 { acc } else { s.add(total, acc) };
+                }
+                at += $blocks * BLOCK;
+            }
+        };
+    }
+    if S::REGISTERS >= 8 {
+        side_by_side!(4);
+        side_by_side!(2);
+    }
+    side_by_side!(1);
+    if at < x.len() {
+        let mut acc = s.splat(0.0);
+        for (k, x) in x.iter().enumerate().skip(at) {
+            acc = s.mul_add(s.splat(*x), narrow_group(s, weights, width, k), acc);
+        }
+        total = if at == 0 { acc } else { s.add(total, acc) };
+    }
+    total
+}

@@ -1,0 +1,113 @@
+//! How activations lie in memory: groups of sixteen features, `[group][row][lane]`.
+//!
+//! A group of a batch is one contiguous block, so whatever works feature by feature (batch norm, activations, dropout,
+//! bias gradients) runs over memory in order and stays in the cache, and a dense layer's panel writes exactly one
+//! group. For a single row this is the plain row. Lanes beyond the last feature are zero where a dense layer or a loss
+//! wrote them.
+
+use crate::error::{Error, check_len};
+use crate::layer::{MAX_WIDTH, padded};
+use crate::simd::{Group, LANES};
+
+/// The rows that a dense layer reads: in groups, or as the caller's plain rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    values: &'a [f32],
+    rows: usize,
+    features: usize,
+    /// Values from row to row, of plain rows.
+    stride: usize,
+    grouped: bool,
+}
+
+impl<'a> Rows<'a> {
+    /// Plain rows of `features` values, `stride` apart; the last may end with its last feature.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `values` is too short or the stride smaller than a row.
+    pub fn plain(values: &'a [f32], rows: usize, features: usize, stride: usize) -> Result<Self, Error> {
+        let expected = if rows == 0 { 0 } else { (rows - 1).saturating_mul(stride).saturating_add(features) };
+        if stride < features || values.len() < expected {
+            return Err(Error::Length { what: "input", expected, found: values.len() });
+        }
+        Ok(Self { values, rows, features, stride, grouped: false })
+    }
+
+    /// Rows of `features` values in groups of sixteen: `rows * padded(features)` values.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `values` has another length.
+    pub fn grouped(values: &'a [f32], rows: usize, features: usize) -> Result<Self, Error> {
+        if features > MAX_WIDTH {
+            return Err(Error::Length { what: "input", expected: MAX_WIDTH, found: features });
+        }
+        check_len("input", rows.saturating_mul(padded(features)), values.len())?;
+        Ok(Self { values, rows, features, stride: LANES, grouped: true })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Values in a row, padding not counted.
+    #[must_use]
+    pub const fn features(&self) -> usize {
+        self.features
+    }
+
+    /// A row's values, if they lie one after the other: always for plain rows, in groups for a single row.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> Option<&'a [f32]> {
+        if self.grouped && self.rows > 1 {
+            return None;
+        }
+        self.values.get(row * self.stride..)?.get(..self.features)
+    }
+
+    /// All groups, `[group][row]`, if rows are in groups.
+    #[inline(always)]
+    pub(crate) fn groups(&self) -> Option<&'a [Group]> {
+        self.grouped.then(|| self.values.as_chunks().0)
+    }
+
+    /// `count` rows from `first` on, of plain rows.
+    pub(crate) fn part(&self, first: usize, count: usize) -> Self {
+        let values = self.values.get(first * self.stride..).unwrap_or_default();
+        Self { values, rows: count, ..*self }
+    }
+}
+
+/// Copies plain rows of `cols` values into groups; the lanes beyond the last column become zero.
+pub fn to_groups(rows: usize, cols: usize, plain: &[f32], grouped: &mut [f32]) {
+    let (grouped, _) = grouped.as_chunks_mut::<LANES>();
+    for (first, block) in (0..cols).step_by(LANES).zip(grouped.chunks_exact_mut(rows.max(1))) {
+        let lanes = LANES.min(cols - first);
+        for (row, out) in plain.chunks_exact(cols).zip(block) {
+            if let Some(group) = row[first..].first_chunk() {
+                *out = *group;
+            } else {
+                *out = [0.0; LANES];
+                out[..lanes].copy_from_slice(&row[first..]);
+            }
+        }
+    }
+}
+
+/// Copies groups into plain rows of `cols` values.
+pub fn from_groups(rows: usize, cols: usize, grouped: &[f32], plain: &mut [f32]) {
+    let (grouped, _) = grouped.as_chunks::<LANES>();
+    for (first, block) in (0..cols).step_by(LANES).zip(grouped.chunks_exact(rows.max(1))) {
+        let lanes = LANES.min(cols - first);
+        for (row, group) in plain.chunks_exact_mut(cols).zip(block) {
+            row[first..first + lanes].copy_from_slice(&group[..lanes]);
+        }
+    }
+}
