@@ -364,24 +364,20 @@ fn gradients_body<S: Simd>(
         (gamma.as_chunks::<LANES>().0, dgamma.as_chunks_mut::<LANES>().0, dbeta.as_chunks_mut::<LANES>().0);
     // Some groups side by side, as for the statistics.
     let four = caches.len() / 4 * 4;
-    let mut side_by_side = |group: usize, four: bool| {
-        let at = group * rows;
-        let (x, dy, dgamma, dbeta) = (&x[at..], &mut dy[at..], &mut dgamma[group..], &mut dbeta[group..]);
-        if four {
-            gradients_of::<S, 4>(s, rows, &caches[group..], &gamma[group..], x, dy, dgamma, dbeta);
-        } else {
-            gradients_of::<S, 1>(s, rows, &caches[group..], &gamma[group..], x, dy, dgamma, dbeta);
-        }
-    };
-    (0..four).step_by(4).for_each(|group| side_by_side(group, true));
-    (four..caches.len()).for_each(|group| side_by_side(group, false));
+    for group in (0..four).step_by(4) {
+        gradients_of::<S, 4>(s, rows, group, caches, gamma, x, dy, dgamma, dbeta);
+    }
+    for group in four..caches.len() {
+        gradients_of::<S, 1>(s, rows, group, caches, gamma, x, dy, dgamma, dbeta);
+    }
 }
 
-/// The first `G` groups.
+/// `G` groups from number `group` on.
 #[inline(always)]
 fn gradients_of<S: Simd, const G: usize>(
     s: S,
     rows: usize,
+    group: usize,
     caches: &[[f32; PARTS * LANES]],
     gamma: &[Group],
     x: &[Group],
@@ -389,6 +385,9 @@ fn gradients_of<S: Simd, const G: usize>(
     dgamma: &mut [Group],
     dbeta: &mut [Group],
 ) {
+    let (caches, gamma) = (&caches[group..][..G], &gamma[group..][..G]);
+    let (dgamma, dbeta) = (&mut dgamma[group..][..G], &mut dbeta[group..][..G]);
+    let (x, dy) = (&x[group * rows..][..G * rows], &mut dy[group * rows..][..G * rows]);
     let caches: [Cache; G] = core::array::from_fn(|g| Cache::read(&caches[g]));
     let parts: [[S::F32; 3]; G] =
         core::array::from_fn(|g| [s.load(&caches[g].shift), s.load(&caches[g].inv_std), s.load(&caches[g].offset)]);

@@ -135,8 +135,10 @@ fn gradient_tile<S: Simd, const T: usize, const P: usize>(
 ) -> [[S::F32; P]; T] {
     let mut sums = [[s.splat(0.0); P]; T];
     let dy = dy.map(|dy| &dy[..x.len()]);
+    // Changes nothing, but shows that no index can be out of range.
+    let lane = lane.min(LANES - T);
     for (r, x) in x.iter().enumerate() {
-        let Some(x) = x.get(lane..).and_then(|x| x.first_chunk::<T>()) else { break };
+        let x = &x[lane..lane + T];
         let lanes: [S::F32; P] = core::array::from_fn(|p| s.load(&dy[p][r]));
         for t in 0..T {
             let value = s.splat(x[t]);
@@ -158,20 +160,35 @@ fn write<S: Simd, const T: usize, const P: usize>(
     width: usize,
     gradient: &mut [f32],
 ) {
+    if width < LANES {
+        return write_narrow(s, sums, add, input, width, gradient);
+    }
     for p in 0..P {
-        let panel = &mut gradient[p * LANES * inputs..];
-        for (t, sums) in sums.iter().enumerate() {
-            let place = &mut panel[(input + t) * width..][..width];
-            if let Some(place) = place.first_chunk_mut::<LANES>() {
-                let sum = if add { s.add(s.load(place), sums[p]) } else { sums[p] };
-                s.store(sum, place);
-            } else {
-                let mut group = [0.0; LANES];
-                group[..width].copy_from_slice(place);
-                let sum = if add { s.add(s.load(&group), sums[p]) } else { sums[p] };
-                s.store(sum, &mut group);
-                place.copy_from_slice(&group[..width]);
-            }
+        let (panel, _) = gradient[p * LANES * inputs..].as_chunks_mut::<LANES>();
+        for (sums, place) in sums.iter().zip(&mut panel[input..][..T]) {
+            let sum = if add { s.add(s.load(place), sums[p]) } else { sums[p] };
+            s.store(sum, place);
+        }
+    }
+}
+
+/// As [`write`], of a single panel narrower than a group.
+#[inline(always)]
+fn write_narrow<S: Simd, const T: usize, const P: usize>(
+    s: S,
+    sums: [[S::F32; P]; T],
+    add: bool,
+    input: usize,
+    width: usize,
+    gradient: &mut [f32],
+) {
+    let mut groups = [[0.0; LANES]; T];
+    for (sums, group) in sums.iter().zip(&mut groups) {
+        s.store(sums[0], group);
+    }
+    for (group, place) in groups.iter().zip(gradient[input * width..].chunks_exact_mut(width)) {
+        for (sum, place) in group.iter().zip(place) {
+            *place = if add { *place + *sum } else { *sum };
         }
     }
 }

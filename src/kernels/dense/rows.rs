@@ -61,32 +61,39 @@ fn many_rows_body<S: Simd, W: Weight>(
     let (most_rows, most_panels) = tile_size(S::REGISTERS);
     let (y, _) = y.as_chunks_mut::<LANES>();
     let mut copy = [[0.0; LANES]; TILE * BLOCK / LANES];
-    let tiles = x.len().div_ceil(most_rows);
-    let span = if x.groups().is_some() { most_panels } else { count };
+    let tiles = x.len().div_ceil(most_rows).max(1);
+    let blocks = dense.inputs.div_ceil(BLOCK);
+    let grouped = x.groups();
+    // Plain rows are read from end to end if all weights stay in the second cache meanwhile.
+    let row_by_row = grouped.is_none() && dense.inputs * count * LANES * size_of::<W>() <= SECOND_CACHE / 2;
+    let last = first + count;
     let mut panel = first;
-    while panel < first + count {
-        let end = first + count;
-        let end = if x.groups().is_some() { panel + some(end - panel, span) } else { end };
-        for start in (0..dense.inputs).step_by(BLOCK) {
+    while panel < last {
+        let end = if grouped.is_some() { panel + some(last - panel, most_panels) } else { last };
+        for turn in 0..blocks * tiles {
+            let (block, tile) =
+                if row_by_row { (turn % blocks, turn / blocks) } else { (turn / tiles, turn % tiles) };
+            let start = block * BLOCK;
             let block = Block { dense, start, len: BLOCK.min(dense.inputs - start), first, out };
-            let mut row = 0;
-            for tile in 0..tiles {
-                // Rows are spread evenly: a short last tile would leave most of the register file idle.
-                let rows = x.len() / tiles + usize::from(tile < x.len() % tiles);
-                let (x, step) = match x.groups() {
-                    Some(groups) => (groups.get(start / LANES * x.len() + row..).unwrap_or_default(), x.len()),
-                    None => (copy_tile(&x, row, rows, &block, &mut copy), rows),
-                };
-                let mut panel = panel;
-                while panel < end {
-                    panel += panels_of_tile(s, &block, panel, end, x, step, row, rows, y);
-                }
-                row += rows;
+            // Rows are spread evenly: a short last tile would leave most of the register file idle.
+            let (rows, longer) = (x.len() / tiles, x.len() % tiles);
+            let row = tile * rows + tile.min(longer);
+            let rows = rows + usize::from(tile < longer);
+            let (x, step) = match grouped {
+                Some(groups) => (groups.get(start / LANES * x.len() + row..).unwrap_or_default(), x.len()),
+                None => (copy_tile(&x, row, rows, &block, &mut copy), rows),
+            };
+            let mut panel = panel;
+            while panel < end {
+                panel += panels_of_tile(s, &block, panel, end, x, step, row, rows, y);
             }
         }
         panel = end;
     }
 }
+
+/// Bytes of weights that leave room for rows in the second cache of most machines, twice.
+const SECOND_CACHE: usize = 2 << 20;
 
 /// How many of `left` panels come next, `most` at once: three and one would be worse than two and two.
 #[inline(always)]
@@ -106,9 +113,8 @@ fn copy_tile<'c, W>(
     for r in 0..rows {
         let Some(values) = x.row(row + r).and_then(|row| row.get(block.start..)?.get(..block.len)) else { continue };
         let (groups, rest) = values.as_chunks::<LANES>();
-        let places = copy.iter_mut().skip(r).step_by(rows);
-        for (place, group) in places.zip(groups) {
-            *place = *group;
+        for (g, group) in groups.iter().enumerate() {
+            copy[g * rows + r] = *group;
         }
         if !rest.is_empty() {
             copy[groups.len() * rows + r][..rest.len()].copy_from_slice(rest);

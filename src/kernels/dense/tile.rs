@@ -58,7 +58,7 @@ fn multiply_add<S: Simd, const R: usize, const P: usize>(
     }
 }
 
-/// As [`tile`], over the narrow last panel of `width` lanes; what the lanes beyond it hold is not for use.
+/// As [`tile`], over `len` inputs of the narrow last panel of `width` lanes; what the lanes beyond it hold is not for use.
 #[inline(always)]
 pub(super) fn narrow_tile<S: Simd, W: Weight, const R: usize>(
     s: S,
@@ -71,9 +71,17 @@ pub(super) fn narrow_tile<S: Simd, W: Weight, const R: usize>(
     let mut sums = [[s.splat(0.0); 1]; R];
     for g in 0..len.div_ceil(LANES) {
         let Some(x) = x.get(g * step..).and_then(|x| x.first_chunk::<R>()) else { break };
-        for k in 0..LANES.min(len - g * LANES) {
-            let weights = narrow_group(s, weights, width, g * LANES + k);
-            multiply_add(s, x, k, [weights], &mut sums);
+        let weights = weights.get(g * LANES * width..).unwrap_or_default();
+        // Sixteen inputs whose last load still ends inside the panel, or the few that are left.
+        if let (Some(weights), true) = (weights.get(..(LANES - 1) * width + LANES), g * LANES + LANES <= len) {
+            for k in 0..LANES {
+                let Some(group) = weights.get(k * width..).and_then(|rest| rest.first_chunk()) else { break };
+                multiply_add(s, x, k, [W::load(s, group)], &mut sums);
+            }
+        } else {
+            for k in 0..LANES.min(len - g * LANES) {
+                multiply_add(s, x, k, [narrow_group(s, weights, width, k)], &mut sums);
+            }
         }
     }
     sums
