@@ -5,7 +5,7 @@
 //! first copied, a tile's rows of one block of inputs, and then meet all panels, so that the copy pays.
 
 use super::super::{BLOCK, groups::Rows, panels};
-use super::tile::{narrow_tile, tile};
+use super::tile::tile;
 use super::{Dense, Weight};
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
@@ -16,8 +16,8 @@ pub(super) struct Out {
     pub(super) row: usize,
 }
 
-/// Rows of the largest tile.
-const TILE: usize = 8;
+/// Rows of the largest tile: where all outputs are in one panel, sums of more rows than usual fill the registers.
+const TILE: usize = 16;
 
 kernel! {
     /// `count` panels from `first` on; `y` begins with panel `first`.
@@ -29,11 +29,19 @@ kernel! {
 /// Rows and panels of a tile, by the size of the register file: sums, a panel each of weights, one splat.
 const fn tile_size(registers: usize) -> (usize, usize) {
     match registers {
-        32.. => (TILE, 3),
+        32.. => (8, 3),
         8.. => (6, 1),
         2.. => (2, 1),
         _ => (1, 1),
     }
+}
+
+/// Rows of the next tile of `left`: spread evenly, as a short last tile would leave most of the register file idle.
+const fn rows_of_tile(registers: usize, left: usize, panels: usize) -> usize {
+    if registers >= 32 && panels == 1 && left >= TILE {
+        return TILE;
+    }
+    left.div_ceil(left.div_ceil(tile_size(registers).0))
 }
 
 /// What a tile works on.
@@ -58,37 +66,62 @@ fn many_rows_body<S: Simd, W: Weight>(
     y: &mut [f32],
     out: Out,
 ) {
-    let (most_rows, most_panels) = tile_size(S::REGISTERS);
+    let (_, most_panels) = tile_size(S::REGISTERS);
     let (y, _) = y.as_chunks_mut::<LANES>();
     let mut copy = [[0.0; LANES]; TILE * BLOCK / LANES];
-    let tiles = x.len().div_ceil(most_rows).max(1);
-    let blocks = dense.inputs.div_ceil(BLOCK);
+    let mut narrow = Narrow { panel: [[W::zeroed(); LANES]; BLOCK], start: usize::MAX };
     let grouped = x.groups();
-    // Plain rows are read from end to end if all weights stay in the second cache meanwhile.
-    let row_by_row = grouped.is_none() && dense.inputs * count * LANES * size_of::<W>() <= SECOND_CACHE / 2;
+    // Long plain rows are read from end to end if all weights stay in the second cache meanwhile.
+    let cached = dense.inputs * count * LANES * size_of::<W>() <= SECOND_CACHE / 2;
+    let row_by_row = grouped.is_none() && dense.inputs > 8 * BLOCK && cached;
     let last = first + count;
     let mut panel = first;
     while panel < last {
         let end = if grouped.is_some() { panel + some(last - panel, most_panels) } else { last };
-        for turn in 0..blocks * tiles {
-            let (block, tile) =
-                if row_by_row { (turn % blocks, turn / blocks) } else { (turn / tiles, turn % tiles) };
-            let start = block * BLOCK;
+        let (mut start, mut row) = (0, 0);
+        while start < dense.inputs && row < x.len() {
             let block = Block { dense, start, len: BLOCK.min(dense.inputs - start), first, out };
-            // Rows are spread evenly: a short last tile would leave most of the register file idle.
-            let (rows, longer) = (x.len() / tiles, x.len() % tiles);
-            let row = tile * rows + tile.min(longer);
-            let rows = rows + usize::from(tile < longer);
-            let (x, step) = match grouped {
+            let rows = rows_of_tile(S::REGISTERS, x.len() - row, end - panel);
+            let (x_tile, step) = match grouped {
                 Some(groups) => (groups.get(start / LANES * x.len() + row..).unwrap_or_default(), x.len()),
                 None => (copy_tile(&x, row, rows, &block, &mut copy), rows),
             };
             let mut panel = panel;
             while panel < end {
-                panel += panels_of_tile(s, &block, panel, end, x, step, row, rows, y);
+                panel += panels_of_tile(s, &block, panel, end, x_tile, step, row, rows, &mut narrow, y);
             }
+            (start, row) = match row_by_row {
+                true if block.start + block.len < dense.inputs => (start + BLOCK, row),
+                true => (0, row + rows),
+                false if row + rows < x.len() => (start, row + rows),
+                false => (start + BLOCK, 0),
+            };
         }
         panel = end;
+    }
+}
+
+/// A block of the narrow last panel, brought to full width: then it is a panel like the others.
+struct Narrow<W> {
+    panel: [[W; LANES]; BLOCK],
+    /// First input of the block that it holds.
+    start: usize,
+}
+
+impl<W: Weight> Narrow<W> {
+    #[inline(always)]
+    fn block(&mut self, block: &Block<'_, W>, panel: usize) -> &[[W; LANES]] {
+        if self.start != block.start {
+            self.start = block.start;
+            let width = panels::panel_width(block.dense.outputs, panel);
+            let stored = &block.dense.panel(panel)[block.start * width..][..block.len * width];
+            for (group, stored) in self.panel.iter_mut().zip(stored.chunks_exact(width)) {
+                for (lane, value) in group.iter_mut().zip(stored) {
+                    *lane = *value;
+                }
+            }
+        }
+        &self.panel[..block.len]
     }
 }
 
@@ -134,59 +167,44 @@ fn panels_of_tile<S: Simd, W: Weight>(
     step: usize,
     row: usize,
     rows: usize,
+    narrow: &mut Narrow<W>,
     y: &mut [Group],
 ) -> usize {
     let full = block.dense.full_panels().min(end);
     let (_, most) = tile_size(S::REGISTERS);
     macro_rules! sized {
-        ($panels:literal, $($rows:literal)*) => {
+        ($panels:literal, $weights:expr, $width:expr, $($rows:literal)*) => {
             match rows {
                 $($rows => {
-                    let weights = full_panels::<W, $panels>(block, panel);
-                    let sums: [[S::F32; $panels]; $rows] = tile(s, x, step, weights);
-                    write(s, block, panel, row, sums, LANES, y);
+                    let sums: [[S::F32; $panels]; $rows] = tile(s, x, step, $weights);
+                    write(s, block, panel, row, sums, $width, y);
                 })*
                 _ => {}
             }
         };
     }
-    macro_rules! narrow {
-        ($($rows:literal)*) => {{
-            let width = panels::panel_width(block.dense.outputs, panel);
-            let weights = &block.dense.panel(panel)[block.start * width..];
-            match rows {
-                $($rows => {
-                    let sums: [[S::F32; 1]; $rows] = narrow_tile(s, x, step, weights, width, block.len);
-                    write(s, block, panel, row, sums, width, y);
-                })*
-                _ => {}
-            }
-        }};
-    }
-    macro_rules! for_each_size {
-        ($then:ident $(, $panels:literal)?) => {
+    macro_rules! one_panel {
+        ($weights:expr, $width:expr) => {
             if S::REGISTERS >= 32 {
-                $then!($($panels,)? 8 7 6 5 4 3 2 1)
+                sized!(1, $weights, $width, 16 8 7 6 5 4 3 2 1)
             } else if S::REGISTERS >= 8 {
-                $then!($($panels,)? 6 5 4 3 2 1)
+                sized!(1, $weights, $width, 6 5 4 3 2 1)
             } else if S::REGISTERS > 1 {
-                $then!($($panels,)? 2 1)
+                sized!(1, $weights, $width, 2 1)
             } else {
-                $then!($($panels,)? 1)
+                sized!(1, $weights, $width, 1)
             }
         };
     }
-    if panel >= full {
-        for_each_size!(narrow);
-        return 1;
-    }
-    let now = some(full - panel, most);
+    let now = if panel < full { some(full - panel, most) } else { 1 };
     if S::REGISTERS >= 32 && now == 3 {
-        for_each_size!(sized, 3);
+        sized!(3, full_panels(block, panel), LANES, 8 7 6 5 4 3 2 1);
     } else if S::REGISTERS >= 32 && now == 2 {
-        for_each_size!(sized, 2);
+        sized!(2, full_panels(block, panel), LANES, 8 7 6 5 4 3 2 1);
     } else {
-        for_each_size!(sized, 1);
+        let width = panels::panel_width(block.dense.outputs, panel);
+        let weights = if panel < full { full_panels::<W, 1>(block, panel)[0] } else { narrow.block(block, panel) };
+        one_panel!([weights], width);
     }
     now
 }

@@ -1,7 +1,6 @@
 //! A single row: the weights are read once, so several panels or blocks are summed at once to keep loads in flight.
 
 use super::super::{BLOCK, panels};
-use super::tile::narrow_group;
 use super::{Dense, Weight};
 use crate::simd::{LANES, Simd, level::kernel};
 
@@ -39,10 +38,11 @@ fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, first: usize, x: 
     }
     if S::REGISTERS >= 32 {
         at_once!(8, 1);
+        at_once!(6, 1);
         at_once!(4, 1);
         at_once!(3, 2 1);
-        at_once!(2, 4 2 1);
-        at_once!(1, 4 2 1);
+        at_once!(2, 4 3 2 1);
+        at_once!(1, 4 3 2 1);
     } else if S::REGISTERS >= 8 {
         at_once!(4, 1);
         at_once!(2, 2 1);
@@ -150,6 +150,7 @@ fn narrow_row<S: Simd, W: Weight>(s: S, weights: &[W], width: usize, x: &[f32]) 
     }
     if S::REGISTERS >= 8 {
         side_by_side!(4);
+        side_by_side!(3);
         side_by_side!(2);
     }
     side_by_side!(1);
@@ -161,4 +162,18 @@ fn narrow_row<S: Simd, W: Weight>(s: S, weights: &[W], width: usize, x: &[f32]) 
         total = if at == 0 { acc } else { s.add(total, acc) };
     }
     total
+}
+
+/// The weights of one input in a narrow panel: sixteen are loaded at steps of the width, the last few by a copy.
+#[inline(always)]
+fn narrow_group<S: Simd, W: Weight>(s: S, weights: &[W], width: usize, k: usize) -> S::F32 {
+    let weights = &weights[k * width..];
+    match weights.first_chunk::<LANES>() {
+        Some(group) => W::load(s, group),
+        None => {
+            let mut group = [W::zeroed(); LANES];
+            group[..width].copy_from_slice(&weights[..width]);
+            W::load(s, &group)
+        }
+    }
 }
