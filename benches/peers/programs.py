@@ -13,7 +13,7 @@ import time
 
 from bench_common import HERE, scratch
 
-TARGET = os.environ.get("PEERS_TARGET") or os.environ.get("CARGO_TARGET_DIR") or scratch("target")
+TARGET = scratch("target")
 OURS = "evenkeel"
 RUST = {
     OURS: "peers-evenkeel",
