@@ -1,7 +1,8 @@
-"""The bars: how evenkeel must compare in one run. Each says what it is compared with; a ratio is ours divided by theirs.
+"""The bars: how evenkeel must compare in one run, and with whom. A ratio is our time divided by theirs.
 
 A bar is judged for every case and thread count by itself, by the smallest time of at least three interleaved rounds.
 """
+
 import math
 
 from programs import OURS
@@ -31,8 +32,18 @@ PEERS = {
     "MKL's Philox and a loop": lambda row: row["peer"] == "mkl-vsl-philox+loop",
 }
 
-GEMM = ["gemm/m16k16n16", "gemm/m32k32n32", "gemm/m64k64n64", "gemm/m128k128n128", "gemm/m256k256n256",
-        "gemm/m512k512n512", "gemm/m1024k1024n1024", "gemm/m8k784n512", "gemm/m64k784n512", "gemm/m8k4096n4096"]
+GEMM = [
+    "gemm/m16k16n16",
+    "gemm/m32k32n32",
+    "gemm/m64k64n64",
+    "gemm/m128k128n128",
+    "gemm/m256k256n256",
+    "gemm/m512k512n512",
+    "gemm/m1024k1024n1024",
+    "gemm/m8k784n512",
+    "gemm/m64k784n512",
+    "gemm/m8k4096n4096",
+]
 BATCHES = [32, 256, 1024]
 TRAIN = [f"train/{model}/b{batch}" for model in ("mnist", "mlp512", "mlp1024") for batch in (64, 256)]
 

@@ -4,6 +4,7 @@ An estimate from the rates that peers-limits measures: operations at the rate of
 which a set of that size can be read, whichever takes longer. Bandwidth beyond the private caches depends on the
 neighbours, so that part is uncertain by some 20 %: a share above 100 % means "nothing left to win", not a wonder.
 """
+
 import json
 import math
 import os
@@ -13,8 +14,20 @@ from bench_common import DATA, SPEC, Case
 from programs import binary, build
 
 FILE = os.path.join(DATA, "limits.jsonl")
-SIZES = {"l1_16k": 16, "l1_32k": 32, "l2_256k": 256, "l2_1m": 1024, "l2_1m5": 1536, "l2_2m": 2048, "2m67": 2732,
-         "4m": 4096, "l3_8m": 8192, "l3_64m": 65536, "l3_128m": 131072, "mem_1g": 1048576}
+SIZES = {
+    "l1_16k": 16,
+    "l1_32k": 32,
+    "l2_256k": 256,
+    "l2_1m": 1024,
+    "l2_1m5": 1536,
+    "l2_2m": 2048,
+    "2m67": 2732,
+    "4m": 4096,
+    "l3_8m": 8192,
+    "l3_64m": 65536,
+    "l3_128m": 131072,
+    "mem_1g": 1048576,
+}
 F16_SIZES = {"l1_8k": 16, "l2_256k": 512, "l3_16m": 32768}
 
 

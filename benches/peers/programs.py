@@ -3,6 +3,7 @@
 Protocol of a peer program: options --threads T --budget SECONDS --serve; it prints {"ready": ...}, then for
 each case id read from stdin any number of result lines and {"done": id}.
 """
+
 import json
 import os
 import queue

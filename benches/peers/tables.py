@@ -1,4 +1,5 @@
 """How results are written: names, times, rates, and the lines of the tables."""
+
 import math
 
 
@@ -17,7 +18,7 @@ def us(v):
 
 def figures(v):
     """Three figures, and no exponent."""
-    return f"{v:.{max(0, 2 - int(math.floor(math.log10(v))))}f}" if v > 0 else "0"
+    return f"{v:.{max(0, 2 - math.floor(math.log10(v)))}f}" if v > 0 else "0"
 
 
 def rate(row):
@@ -44,5 +45,14 @@ def quick_head():
 def quick_line(row, limit):
     checks = [f"{k} {row[k]:.3g}" for k in ("max_err", "loss_first", "loss_21", "loss_last") if k in row]
     best, part = share(limit, row)
-    return QUICK.format(row["workload"], row["threads"], full_name(row), us(row["value_min"]), us(row["value_median"]),
-                        best, part, rate(row), ", ".join(checks))
+    return QUICK.format(
+        row["workload"],
+        row["threads"],
+        full_name(row),
+        us(row["value_min"]),
+        us(row["value_median"]),
+        best,
+        part,
+        rate(row),
+        ", ".join(checks),
+    )
