@@ -19,17 +19,17 @@
 //!
 //! Must not depend on anything but `simd`.
 
-use bytemuck::cast;
+use bytemuck::{cast, cast_slice_mut};
 
 use crate::simd::{LANES, Simd, level::kernel};
 
 /// Elements that share a block of counters: the natural unit for splitting work, though any split gives the same words.
 pub const BLOCK: usize = 4 * LANES;
 
-const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
 /// Added to the key between rounds: the golden ratio and √3 - 1.
 const KEY_STEPS: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
-const ROUNDS: u32 = 10;
+pub(crate) const ROUNDS: u32 = 10;
 
 /// Four random words, a pure function of `counter` and `key`.
 #[must_use]
@@ -38,9 +38,10 @@ pub const fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 }
 
 const fn philox4x32(counter: [u32; 4], key: [u32; 2], rounds: u32) -> [u32; 4] {
-    let (mut c, mut k) = (counter, key);
+    let mut c = counter;
     let mut round = 0;
     while round < rounds {
+        let k = round_key(key, round);
         let product0 = MULTIPLIERS[0] as u64 * c[0] as u64;
         let product1 = MULTIPLIERS[1] as u64 * c[2] as u64;
         c = [
@@ -49,14 +50,27 @@ const fn philox4x32(counter: [u32; 4], key: [u32; 2], rounds: u32) -> [u32; 4] {
             (product0 >> 32) as u32 ^ c[3] ^ k[1],
             product0 as u32,
         ];
-        k = next_key(k);
         round += 1;
     }
     c
 }
 
-const fn next_key(key: [u32; 2]) -> [u32; 2] {
-    [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])]
+/// Ten rounds one after the other: as a loop, each would wait for its keys to reach the vector registers.
+macro_rules! ten_times {
+    ($round:ident, $body:block) => {{
+        const { assert!($crate::rng::ROUNDS == 10) };
+        $crate::rng::ten_times!(@ $round $body 0 1 2 3 4 5 6 7 8 9);
+    }};
+    (@ $round:ident $body:block $($number:literal)*) => {
+        $({ let $round = $number; $body })*
+    };
+}
+pub(crate) use ten_times;
+
+/// The key of round `round`.
+#[inline(always)]
+pub(crate) const fn round_key(key: [u32; 2], round: u32) -> [u32; 2] {
+    [key[0].wrapping_add(KEY_STEPS[0].wrapping_mul(round)), key[1].wrapping_add(KEY_STEPS[1].wrapping_mul(round))]
 }
 
 /// What random numbers are drawn for: the upper eight bits of a stream's number.
@@ -114,21 +128,22 @@ impl Stream {
     }
 }
 
-/// The words of elements `64 block ..= 64 block + 63`, sixteen consecutive elements to a vector.
+/// Blocks that are best computed side by side: a round waits for its multiplications, unless there are others to do.
+pub(crate) const fn side_by_side(registers: usize) -> usize {
+    if registers >= 32 { 2 } else { 1 }
+}
+
+/// The words of the elements of `N` blocks from number `first` on, sixteen consecutive elements to a vector.
 #[inline(always)]
-pub fn block<S: Simd>(s: S, stream: Stream, block: u64) -> [S::U32; 4] {
+pub fn blocks<S: Simd, const N: usize>(s: S, stream: Stream, first: u64) -> [[S::U32; 4]; N] {
     const LANE: [u32; LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-    let mut c = stream.counter(block << 4).map(|word| s.splat_u32(word));
-    // The first counter is a multiple of sixteen: its lanes never carry into the next word.
-    c[0] = s.add_u32(c[0], s.load_u32(&LANE));
-    let mut k = stream.key();
-    for _ in 0..ROUNDS {
-        let (high0, low0) = s.mul_wide(c[0], MULTIPLIERS[0]);
-        let (high1, low1) = s.mul_wide(c[2], MULTIPLIERS[1]);
-        c = [s.xor(s.xor(high1, c[1]), s.splat_u32(k[0])), low1, s.xor(s.xor(high0, c[3]), s.splat_u32(k[1])), low0];
-        k = next_key(k);
+    let mut counters = [[s.load_u32(&LANE); 4]; N];
+    for (n, c) in counters.iter_mut().enumerate() {
+        let [low, high, step, stream] = stream.counter(first.wrapping_add(n as u64) << 4);
+        // The first counter is a multiple of sixteen: its lanes never carry into the next word.
+        *c = [s.add_u32(c[0], s.splat_u32(low)), s.splat_u32(high), s.splat_u32(step), s.splat_u32(stream)];
     }
-    c
+    s.philox(counters, stream.key())
 }
 
 /// A word as a number in [0, 1): its upper 24 bits, a multiple of 2^-24.
@@ -150,21 +165,46 @@ kernel! {
     pub fn fill_u32(stream: Stream, first: u64, out: &mut [u32]) = fill_u32_body
 }
 
+kernel! {
+    /// [`unit()`] of the elements from `first` on: numbers in [0, 1).
+    pub fn fill_unit(stream: Stream, first: u64, out: &mut [f32]) = fill_unit_body
+}
+
 #[inline(always)]
 fn fill_u32_body<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [u32]) {
-    let (mut element, mut rest) = (first, out);
+    fill(s, stream, first, out, |words| words);
+}
+
+#[inline(always)]
+fn fill_unit_body<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [f32]) {
+    fill(s, stream, first, cast_slice_mut(out), |words| s.to_bits(unit_vector(s, words)));
+}
+
+#[inline(always)]
+fn fill<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [u32], map: impl Fn(S::U32) -> S::U32) {
+    let (mut number, mut offset) = (first / BLOCK as u64, (first % BLOCK as u64) as usize);
+    let mut rest = out;
     while !rest.is_empty() {
-        let offset = (element % BLOCK as u64) as usize;
-        let length = rest.len().min(BLOCK - offset);
-        let (out, later) = rest.split_at_mut(length);
-        let mut words = [[0; LANES]; 4];
-        for (words, vector) in words.iter_mut().zip(block(s, stream, element / BLOCK as u64)) {
-            s.store_u32(vector, words);
+        if side_by_side(S::REGISTERS) == 2 && offset == 0 && rest.len() >= 2 * BLOCK {
+            let (out, later) = rest.split_at_mut(2 * BLOCK);
+            let words: [[S::U32; 4]; 2] = blocks(s, stream, number);
+            for (out, words) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(words) {
+                for (out, words) in out.as_chunks_mut().0.iter_mut().zip(words) {
+                    s.store_u32(map(words), out);
+                }
+            }
+            (number, rest) = (number.wrapping_add(2), later);
+            continue;
         }
-        let words: [u32; BLOCK] = cast(words);
-        out.copy_from_slice(&words[offset..offset + length]);
-        element = element.wrapping_add(length as u64);
-        rest = later;
+        let [words] = blocks(s, stream, number);
+        let mut copy = [[0; LANES]; 4];
+        for (copy, words) in copy.iter_mut().zip(words) {
+            s.store_u32(map(words), copy);
+        }
+        let copy: [u32; BLOCK] = cast(copy);
+        let (out, later) = rest.split_at_mut(rest.len().min(BLOCK - offset));
+        out.copy_from_slice(&copy[offset..][..out.len()]);
+        (number, offset, rest) = (number.wrapping_add(1), 0, later);
     }
 }
 

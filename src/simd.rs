@@ -31,6 +31,7 @@ mod fpu;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+use crate::rng;
 pub use level::{Kernel, Level};
 
 /// Lanes of a vector, outputs of a weight panel, and the unit of padding: sixteen, on every level.
@@ -137,6 +138,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn i32_to_f32(self, a: Self::U32) -> Self::F32;
     /// The upper and the lower half of the 64-bit products `a * b`.
     fn mul_wide(self, a: Self::U32, b: u32) -> (Self::U32, Self::U32);
+
+    /// Ten rounds of Philox4x32 on `N` times sixteen counters, see [`rng`](crate::rng).
+    ///
+    /// A level whose multiplier reads every other lane overrides it, to keep the two halves apart between rounds.
+    #[inline(always)]
+    fn philox<const N: usize>(self, counters: [[Self::U32; 4]; N], key: [u32; 2]) -> [[Self::U32; 4]; N] {
+        let mut counters = counters;
+        for round in 0..rng::ROUNDS {
+            let [k0, k1] = rng::round_key(key, round).map(|k| self.splat_u32(k));
+            for c in &mut counters {
+                let (high0, low0) = self.mul_wide(c[0], rng::MULTIPLIERS[0]);
+                let (high1, low1) = self.mul_wide(c[2], rng::MULTIPLIERS[1]);
+                *c = [self.xor(self.xor(high1, c[1]), k0), low1, self.xor(self.xor(high0, c[3]), k1), low0];
+            }
+        }
+        counters
+    }
 
     /// Exchanges rows and lanes of a sixteen by sixteen block.
     #[inline(always)]

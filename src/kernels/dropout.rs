@@ -5,8 +5,9 @@
 //!
 //! Must not depend on anything but `rng` and `simd`.
 
-use crate::error::Error;
-use crate::rng::{BLOCK, Stream, block};
+use crate::Level;
+use crate::error::{Error, check_len};
+use crate::rng::{BLOCK, Stream, blocks, side_by_side};
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
 /// A dropout rate, made ready: which words keep an element, and by what it is then multiplied.
@@ -47,55 +48,89 @@ impl Rate {
 kernel! {
     /// Dropout in place: `x` holds the elements from number `first` on.
     ///
-    /// Elements are numbered over the whole padded batch, row after row. Any start and length will do, and the result
-    /// does not depend on how a range is split into calls; whole blocks of 64 are fastest. A dropped element becomes
-    /// +0.0 whatever it was, NaN and infinity included: it must have no influence.
+    /// Elements are numbered by their place in the stream. Any start and length will do, and the result does not depend
+    /// on how a range is split into calls; whole blocks of 64 are fastest. A dropped element becomes +0.0 whatever it was,
+    /// NaN and infinity included: it must have no influence.
     pub fn dropout(x: &mut [f32], rate: Rate, stream: Stream, first: u64) = dropout_body
 }
 
+/// As [`dropout`], from `x` to `y`.
+///
+/// # Errors
+/// [`Error::Length`] if both are not equally long.
+pub fn dropout_to(
+    level: Level,
+    x: &[f32],
+    y: &mut [f32],
+    rate: Rate,
+    stream: Stream,
+    first: u64,
+) -> Result<(), Error> {
+    check_len("dropout output", x.len(), y.len())?;
+    between(level, x, y, rate, stream, first);
+    Ok(())
+}
+
+kernel! { fn between(x: &[f32], y: &mut [f32], rate: Rate, stream: Stream, first: u64) = between_body; }
+
 #[inline(always)]
 fn dropout_body<S: Simd>(s: S, x: &mut [f32], rate: Rate, stream: Stream, first: u64) {
-    if rate.threshold > u64::from(u32::MAX) {
-        return;
-    }
-    // The part up to the next block, whole blocks, the rest: the first and the last as a padded copy.
-    let lead = (first.wrapping_neg() % BLOCK as u64) as usize;
-    let (head, body) = x.split_at_mut(lead.min(x.len()));
-    let mut number = first / BLOCK as u64;
-    if !head.is_empty() {
-        partial_block(s, head, BLOCK - lead, rate, stream, number);
-        number += 1;
-    }
-    let (blocks, tail) = body.as_chunks_mut::<BLOCK>();
-    for x in blocks {
-        whole_block(s, x, rate, stream, number);
-        number += 1;
-    }
-    if !tail.is_empty() {
-        partial_block(s, tail, 0, rate, stream, number);
+    if rate.threshold <= u64::from(u32::MAX) {
+        drop_out(s, None, x, rate, stream, first);
     }
 }
 
 #[inline(always)]
-fn whole_block<S: Simd>(s: S, x: &mut [f32; BLOCK], rate: Rate, stream: Stream, number: u64) {
+fn between_body<S: Simd>(s: S, x: &[f32], y: &mut [f32], rate: Rate, stream: Stream, first: u64) {
+    if rate.threshold <= u64::from(u32::MAX) {
+        drop_out(s, Some(x), y, rate, stream, first);
+    } else {
+        y.copy_from_slice(x);
+    }
+}
+
+/// Reads from `x`, or from `y` itself.
+#[inline(always)]
+fn drop_out<S: Simd>(s: S, x: Option<&[f32]>, y: &mut [f32], rate: Rate, stream: Stream, first: u64) {
     let threshold = s.splat_u32(rate.threshold as u32);
     let scale = s.splat(rate.scale);
-    let groups: &mut [Group] = x.as_chunks_mut::<LANES>().0;
-    for (group, words) in groups.iter_mut().zip(block(s, stream, number)) {
-        let kept = s.mul(s.load(group), scale);
-        s.store(s.select(s.lt_u32(words, threshold), kept, s.splat(0.0)), group);
+    let (mut number, mut offset) = (first / BLOCK as u64, (first % BLOCK as u64) as usize);
+    let mut at = 0;
+    while at < y.len() {
+        if side_by_side(S::REGISTERS) == 2
+            && offset == 0
+            && let Some(y) = y[at..].first_chunk_mut::<{ 2 * BLOCK }>()
+        {
+            let words: [[S::U32; 4]; 2] = blocks(s, stream, number);
+            let x: Option<&[f32; 2 * BLOCK]> = x.and_then(|x| x.get(at..)?.first_chunk());
+            let y = y.as_chunks_mut::<LANES>().0;
+            if let Some(x) = x {
+                for (g, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+                    s.store(drop_group(s, x, words[g / 4][g % 4], threshold, scale), &mut y[g]);
+                }
+            } else {
+                for (g, y) in y.iter_mut().enumerate() {
+                    s.store(drop_group(s, y, words[g / 4][g % 4], threshold, scale), y);
+                }
+            }
+            (number, at) = (number.wrapping_add(2), at + 2 * BLOCK);
+            continue;
+        }
+        // A block or a part of one, as a padded copy.
+        let len = (y.len() - at).min(BLOCK - offset);
+        let y = &mut y[at..at + len];
+        let mut padded = [0.0; BLOCK];
+        padded[offset..][..len].copy_from_slice(x.map_or(&*y, |x| &x[at..at + len]));
+        let [words] = blocks(s, stream, number);
+        for (group, words) in padded.as_chunks_mut::<LANES>().0.iter_mut().zip(words) {
+            s.store(drop_group(s, group, words, threshold, scale), group);
+        }
+        y.copy_from_slice(&padded[offset..][..len]);
+        (number, offset, at) = (number.wrapping_add(1), 0, at + len);
     }
 }
 
-/// A block of which `x` is the part that starts at `offset`.
 #[inline(always)]
-fn partial_block<S: Simd>(s: S, x: &mut [f32], offset: usize, rate: Rate, stream: Stream, number: u64) {
-    let mut padded = [0.0; BLOCK];
-    for (padded, x) in padded.iter_mut().skip(offset).zip(x.iter()) {
-        *padded = *x;
-    }
-    whole_block(s, &mut padded, rate, stream, number);
-    for (x, padded) in x.iter_mut().zip(padded.iter().skip(offset)) {
-        *x = *padded;
-    }
+fn drop_group<S: Simd>(s: S, x: &Group, words: S::U32, threshold: S::U32, scale: S::F32) -> S::F32 {
+    s.select(s.lt_u32(words, threshold), s.mul(s.load(x), scale), s.splat(0.0))
 }

@@ -8,6 +8,7 @@ use core::arch::x86_64::*;
 use bytemuck::cast;
 
 use super::{Group, LANES, backend::backend};
+use crate::rng;
 
 type F = [__m256; 2];
 type U = [__m256i; 2];
@@ -21,6 +22,44 @@ backend! {
         type Mask = [__m256; 2];
         const FUSED: bool = true;
         const REGISTERS: usize = 8;
+        #[inline(always)]
+        fn philox<const N: usize>(self, counters: [[U; 4]; N], key: [u32; 2]) -> [[U; 4]; N] {
+            // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a
+            // value is ignored until both halves are put together.
+            let mut halves = counters.map(|even| [even, even]);
+            for c in halves.iter_mut().flat_map(|[_, odd]| odd) {
+                *c = self.upper(*c);
+            }
+            rng::ten_times!(round, {
+                let [k0, k1] = rng::round_key(key, round).map(|k| self.splat_u32(k));
+                for c in halves.as_flattened_mut() {
+                    let p0 = self.mul_even(c[0], rng::MULTIPLIERS[0]);
+                    let p1 = self.mul_even(c[2], rng::MULTIPLIERS[1]);
+                    *c = [self.xor3(self.upper(p1), c[1], k0), p1, self.xor3(self.upper(p0), c[3], k1), p0];
+                }
+            });
+            let mut words = counters;
+            for (words, [even, odd]) in words.iter_mut().zip(halves) {
+                for (word, (even, odd)) in words.iter_mut().zip(even.into_iter().zip(odd)) {
+                    *word = self.interleave(even, odd);
+                }
+            }
+            words
+        }
+    }
+    own {
+        fn mul_even(a: U, b: u32) -> U {
+            let b = _mm256_set1_epi64x(i64::from(b));
+            [_mm256_mul_epu32(a[0], b), _mm256_mul_epu32(a[1], b)]
+        }
+        // A shuffle, not a shift: the multiplier and the shifter share their ports.
+        fn upper(a: U) -> U { [_mm256_shuffle_epi32::<0xf5>(a[0]), _mm256_shuffle_epi32::<0xf5>(a[1])] }
+        fn xor3(a: U, b: U, c: U) -> U {
+            [0, 1].map(|i| _mm256_xor_si256(_mm256_xor_si256(a[i], b[i]), c[i]))
+        }
+        fn interleave(even: U, odd: U) -> U {
+            [0, 1].map(|i| _mm256_blend_epi32::<0xaa>(even[i], _mm256_slli_epi64::<32>(odd[i])))
+        }
     }
     fn splat(x: f32) -> F { [_mm256_set1_ps(x); 2] }
     fn load(x: &Group) -> F { cast(*x) }

@@ -5,11 +5,13 @@
 //! compile-time check, and the `target_feature` attribute of every operation and of the entry.
 
 /// Declares a level. `features` is the list; each `fn` body may use the intrinsics of those features without `unsafe`.
+/// `types` holds what is written in the trait's own operations, `own` operations that only this level has.
 macro_rules! backend {
     (
         $(#[$meta:meta])*
         $token:ident, features $features:tt, detected by $detect:path;
         types { $($types:tt)* }
+        $(own { $(fn $own:ident $own_args:tt -> $own_ret:ty $own_body:block)* })?
         $(fn $name:ident $args:tt $(-> $ret:ty)? $body:block)*
     ) => {
         $(#[$meta])*
@@ -17,6 +19,10 @@ macro_rules! backend {
         pub(crate) struct $token(());
 
         backend! { @token $token $features $detect }
+
+        $(impl $token {
+            $(backend! { @operation $features fn $own $own_args -> $own_ret $own_body })*
+        })?
 
         impl $crate::simd::Simd for $token {
             $($types)*

@@ -7,6 +7,7 @@
 use super::super::{BLOCK, groups::Rows, panels};
 use super::tile::tile;
 use super::{Dense, Weight};
+use crate::Level;
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
 /// Groups from one panel to the next, and from one row to the next, of the output.
@@ -19,10 +20,45 @@ pub(super) struct Out {
 /// Rows of the largest tile: where all outputs are in one panel, sums of more rows than usual fill the registers.
 const TILE: usize = 16;
 
+/// `count` panels from `first` on; `y` begins with panel `first`.
+pub(super) fn many_rows<W: Weight>(
+    level: Level,
+    dense: Dense<'_, W>,
+    first: usize,
+    count: usize,
+    x: Rows<'_>,
+    y: &mut [f32],
+    out: Out,
+) {
+    // Filling the buffers with zeros takes as long as a small product: they are as large as they must be.
+    let block = BLOCK.min(dense.inputs);
+    let copy = if x.groups().is_some() { 0 } else { TILE.min(x.len()) * block.div_ceil(LANES) };
+    let narrow = if first + count > dense.full_panels() { block } else { 0 };
+    with_zeros::<64, { TILE * BLOCK / LANES }, Group>(copy, |copy| {
+        with_zeros::<32, BLOCK, [W; LANES]>(narrow, |narrow| {
+            many_rows_with(level, dense, first, count, x, y, out, copy, narrow);
+        });
+    });
+}
+
+/// A buffer on the stack, of one of three sizes.
+fn with_zeros<const SMALL: usize, const LARGE: usize, T: bytemuck::Zeroable + Copy>(
+    len: usize,
+    then: impl FnOnce(&mut [T]),
+) {
+    if len == 0 {
+        then(&mut []);
+    } else if len <= SMALL {
+        then(&mut [T::zeroed(); SMALL]);
+    } else {
+        then(&mut [T::zeroed(); LARGE]);
+    }
+}
+
 kernel! {
-    /// `count` panels from `first` on; `y` begins with panel `first`.
-    pub(super) fn many_rows<W: Weight>(
+    fn many_rows_with<W: Weight>(
         dense: Dense<'_, W>, first: usize, count: usize, x: Rows<'_>, y: &mut [f32], out: Out,
+        copy: &mut [Group], narrow: &mut [[W; LANES]],
     ) = many_rows_body
 }
 
@@ -65,11 +101,12 @@ fn many_rows_body<S: Simd, W: Weight>(
     x: Rows<'_>,
     y: &mut [f32],
     out: Out,
+    copy: &mut [Group],
+    narrow: &mut [[W; LANES]],
 ) {
     let (_, most_panels) = tile_size(S::REGISTERS);
     let (y, _) = y.as_chunks_mut::<LANES>();
-    let mut copy = [[0.0; LANES]; TILE * BLOCK / LANES];
-    let mut narrow = Narrow { panel: [[W::zeroed(); LANES]; BLOCK], start: usize::MAX };
+    let mut narrow = Narrow { panel: narrow, start: usize::MAX };
     let grouped = x.groups();
     // Long plain rows are read from end to end if all weights stay in the second cache meanwhile.
     let cached = dense.inputs * count * LANES * size_of::<W>() <= SECOND_CACHE / 2;
@@ -84,7 +121,7 @@ fn many_rows_body<S: Simd, W: Weight>(
             let rows = rows_of_tile(S::REGISTERS, x.len() - row, end - panel);
             let (x_tile, step) = match grouped {
                 Some(groups) => (groups.get(start / LANES * x.len() + row..).unwrap_or_default(), x.len()),
-                None => (copy_tile(&x, row, rows, &block, &mut copy), rows),
+                None => (copy_tile(&x, row, rows, &block, copy), rows),
             };
             let mut panel = panel;
             while panel < end {
@@ -102,13 +139,13 @@ fn many_rows_body<S: Simd, W: Weight>(
 }
 
 /// A block of the narrow last panel, brought to full width: then it is a panel like the others.
-struct Narrow<W> {
-    panel: [[W; LANES]; BLOCK],
+struct Narrow<'n, W> {
+    panel: &'n mut [[W; LANES]],
     /// First input of the block that it holds.
     start: usize,
 }
 
-impl<W: Weight> Narrow<W> {
+impl<W: Weight> Narrow<'_, W> {
     #[inline(always)]
     fn block(&mut self, block: &Block<'_, W>, panel: usize) -> &[[W; LANES]] {
         if self.start != block.start {
@@ -167,7 +204,7 @@ fn panels_of_tile<S: Simd, W: Weight>(
     step: usize,
     row: usize,
     rows: usize,
-    narrow: &mut Narrow<W>,
+    narrow: &mut Narrow<'_, W>,
     y: &mut [Group],
 ) -> usize {
     let full = block.dense.full_panels().min(end);

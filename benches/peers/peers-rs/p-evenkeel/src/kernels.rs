@@ -1,11 +1,13 @@
 //! The kernels by themselves: products and batch norm through their slice entries, and nothing else of the program
 //! knows how these want their operands laid out.
 //!
-//! Operands and results are row-major, as everybody's; what a kernel's own layout costs is part of the time, except
-//! that weights are packed once, as a network holds them.
+//! Operands and results of products are row-major, as everybody's; what a kernel's own layout costs is part of the
+//! time, except that weights are packed once, as a network holds them. Batch norm works on groups of sixteen features, as
+//! the dense layers around it leave and want them.
 
 use std::hint::black_box;
 
+use evenkeel::kernels::groups::{Rows, from_groups, to_groups};
 use evenkeel::kernels::{batchnorm, dense, panels};
 use evenkeel::memory::Buffer;
 use evenkeel::split::Split;
@@ -49,7 +51,8 @@ pub fn gemm<P: Split>(bench: &Bench<'_, P>, case: &Case, m: usize, k: usize, n: 
     let mut c = Buffer::zeros(m * n);
     c.fill(f32::NAN);
     let call = |c: &mut [f32]| {
-        dense::forward(bench.level, bench.split, weights, m, black_box(&a), k, c).expect("right lengths");
+        let a = Rows::plain(black_box(&a), m, k, k).expect("right lengths");
+        dense::forward_plain(bench.level, bench.split, weights, a, c).expect("right lengths");
         black_box(c);
     };
     call(&mut c);
@@ -79,11 +82,12 @@ pub fn gemv_f16<P: Split>(bench: &Bench<'_, P>, case: &Case, k: usize, n: usize)
     halves.iter_mut().zip(packed.iter()).for_each(|(half, value)| *half = f16::from_f32(*value).to_bits());
     let weights = dense::Dense { inputs: k, outputs: n, weights: &*halves, bias: None };
     let mut y = Buffer::zeros(n);
-    dense::forward(bench.level, bench.split, weights, 1, &x, k, &mut y).expect("right lengths");
+    let row = Rows::plain(&x, 1, k, k).expect("right lengths");
+    dense::forward(bench.level, bench.split, weights, row, &mut y).expect("right lengths");
     let dot = |row: &[f32]| row.iter().zip(x.iter()).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
     let error = largest_error(case, 1e-4, y.iter().copied().zip(matrix.chunks_exact(k).map(dot)));
     bench.measure(case, "(f32 x, y and sums)", error, || {
-        dense::forward(bench.level, bench.split, weights, 1, black_box(&x), k, &mut y).expect("right lengths");
+        dense::forward(bench.level, bench.split, weights, black_box(row), &mut y).expect("right lengths");
         black_box(&mut y[..]);
     });
 }
@@ -95,9 +99,9 @@ pub fn gemv_f16<P: Split>(bench: &Bench<'_, P>, case: &Case, k: usize, n: usize)
 pub fn bn_train<P: Split>(bench: &Bench<'_, P>, case: &Case, rows: usize, cols: usize) {
     const EPS: f32 = 1e-5;
     let mut norm = Norm {
-        x: Buffer::from(&standard_columns(&Rng(1).vec(rows * cols), cols)[..]),
+        x: grouped(rows, &standard_columns(&Rng(1).vec(rows * cols), cols)),
         y: Buffer::zeros(rows * cols),
-        dy: Buffer::from(&Rng(2).vec(rows * cols)[..]),
+        dy: grouped(rows, &Rng(2).vec(rows * cols)),
         gamma: Buffer::from(&vec![1.0; cols][..]),
         beta: Buffer::zeros(cols),
         dgamma: Buffer::zeros(cols),
@@ -108,14 +112,15 @@ pub fn bn_train<P: Split>(bench: &Bench<'_, P>, case: &Case, rows: usize, cols: 
     };
     let upstream = norm.dy.clone();
     norm.call(bench, rows, EPS);
-    let want = |column: usize| Reference::new(&norm.x, &upstream, column, cols, f64::from(EPS));
+    let [x, dy, y, dx] = [&norm.x, &upstream, &norm.y, &norm.dy].map(|buffer| plain(rows, buffer));
+    let want = |column: usize| Reference::new(&x, &dy, column, cols, f64::from(EPS));
     let pairs = (0..cols).step_by(61).flat_map(|column| {
         let want = want(column);
-        let value = |buffer: &Buffer, row: usize| buffer[row * cols + column];
+        let value = |buffer: &[f32], row: usize| buffer[row * cols + column];
         let mut pairs = vec![(norm.dgamma[column], want.dgamma), (norm.dbeta[column], want.dbeta)];
         for row in 0..rows {
-            pairs.push((value(&norm.y, row), want.normal[row]));
-            pairs.push((value(&norm.dy, row), want.dx[row]));
+            pairs.push((value(&y, row), want.normal[row]));
+            pairs.push((value(&dx, row), want.dx[row]));
         }
         pairs
     });
@@ -125,6 +130,20 @@ pub fn bn_train<P: Split>(bench: &Bench<'_, P>, case: &Case, rows: usize, cols: 
         norm.dy.copy_from_slice(black_box(&upstream));
         norm.call(bench, rows, EPS);
     });
+}
+
+/// Plain rows in groups.
+fn grouped(rows: usize, plain: &[f32]) -> Buffer {
+    let mut buffer = Buffer::zeros(plain.len());
+    to_groups(rows, plain.len() / rows, plain, &mut buffer);
+    buffer
+}
+
+/// Groups as plain rows.
+fn plain(rows: usize, grouped: &[f32]) -> Vec<f32> {
+    let mut plain = vec![0.0; grouped.len()];
+    from_groups(rows, grouped.len() / rows, grouped, &mut plain);
+    plain
 }
 
 struct Norm {
@@ -144,11 +163,11 @@ impl Norm {
     fn call<P: Split>(&mut self, bench: &Bench<'_, P>, rows: usize, eps: f32) {
         let Self { x, y, dy, gamma, beta, dgamma, dbeta, mean, var, cache } = self;
         let (level, split) = (bench.level, bench.split);
-        batchnorm::statistics(level, split, gamma.len(), eps, black_box(x), cache).expect("right lengths");
-        batchnorm::normalize(level, split, cache, gamma, beta, x, y).expect("right lengths");
+        batchnorm::statistics(level, split, rows, eps, black_box(x), cache).expect("right lengths");
+        batchnorm::normalize(level, split, rows, cache, gamma, beta, x, y).expect("right lengths");
         batchnorm::update_running(cache, rows, 0.1, true, mean, var).expect("right lengths");
         black_box(&mut y[..]);
-        batchnorm::backward(level, split, cache, gamma, x, dy, dgamma, dbeta).expect("right lengths");
+        batchnorm::backward(level, split, rows, cache, gamma, x, dy, dgamma, dbeta).expect("right lengths");
         black_box((&mut dy[..], &mut dgamma[..], &mut dbeta[..]));
     }
 }

@@ -5,8 +5,7 @@ use std::hint::black_box;
 use evenkeel::Level;
 use evenkeel::kernels::dropout::{self as kernel, Rate};
 use evenkeel::memory::Buffer;
-use evenkeel::rng::{self, Purpose, Stream, fill_u32};
-use evenkeel::simd::{Kernel, LANES, Simd};
+use evenkeel::rng::{self, Purpose, Stream, fill_u32, fill_unit};
 use evenkeel::split::Split;
 use peers_common::{Case, Rng, Value, json};
 
@@ -14,8 +13,6 @@ use crate::Bench;
 
 /// Values of a task, as in a training step: 64 KiB.
 const TASK: usize = 1 << 14;
-/// Values that stay in the innermost cache between being copied and being dropped.
-const PIECE: usize = 1 << 11;
 
 const STREAM: Stream = Stream::new(7, Purpose::Dropout, 3, 11);
 
@@ -39,10 +36,7 @@ pub fn dropout<P: Split>(bench: &Bench<'_, P>, case: &Case, len: usize) {
         let x = &black_box(&x)[..];
         bench.split.run([&mut *y], [TASK], &|task, [y]| {
             let first = task * TASK;
-            for (piece, (y, x)) in y.chunks_mut(PIECE).zip(x[first..].chunks(PIECE)).enumerate() {
-                y.copy_from_slice(x);
-                kernel::dropout(bench.level, y, rate, stream, (first + piece * PIECE) as u64);
-            }
+            kernel::dropout_to(bench.level, &x[first..][..y.len()], y, rate, stream, first as u64).expect("equal lengths");
         });
         black_box(y);
     };
@@ -78,7 +72,7 @@ pub fn philox_u32<P: Split>(bench: &Bench<'_, P>, case: &Case, len: usize) {
 
 /// Random numbers in [0, 1).
 pub fn uniform_f32<P: Split>(bench: &Bench<'_, P>, case: &Case, len: usize) {
-    fill(bench, case, len, |level, first, out| level.run(Uniform { first, out }), |word| rng::unit(word).to_bits());
+    fill(bench, case, len, |level, first, out| fill_unit(level, STREAM, first, out), |word| rng::unit(word).to_bits());
 }
 
 fn fill<P: Split>(
@@ -96,25 +90,4 @@ fn fill<P: Split>(
     call(&mut out);
     let wrong = out.iter().enumerate().filter(|(i, got)| got.to_bits() != want(STREAM.word(*i as u64))).count();
     bench.measure(case, "", differing(case, wrong), || call(&mut out));
-}
-
-/// What a program writes that wants random numbers of its own: a kernel over the public vector layer.
-struct Uniform<'a> {
-    first: u64,
-    out: &'a mut [f32],
-}
-
-impl Kernel for Uniform<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let blocks = self.out.as_chunks_mut::<{ rng::BLOCK }>().0;
-        for (number, out) in (self.first / rng::BLOCK as u64..).zip(blocks) {
-            let words = rng::block(s, STREAM, number);
-            for (words, out) in words.into_iter().zip(out.as_chunks_mut::<LANES>().0) {
-                s.store(rng::unit_vector(s, words), out);
-            }
-        }
-    }
 }
