@@ -50,7 +50,7 @@ def binary(package, target=""):
 
 def build(package):
     """Builds a Rust program; what is up to date costs a moment. Complains, and goes on with what is there."""
-    command = ["cargo", "build", "--release", "--quiet", "-p", package]
+    command = ["cargo", "build", "--release", "-p", package]
     env = dict(os.environ, CARGO_TARGET_DIR=TARGET)
     try:
         subprocess.run(command, cwd=os.path.join(HERE, "peers-rs"), env=env, check=True)
