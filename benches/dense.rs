@@ -8,11 +8,13 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use common::layout::{group, group_strided, ungroup};
 use common::reference::{Reference, Stored, pack};
 use common::values::{Rng, Values};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use evenkeel::Level;
 use evenkeel::kernels::dense;
+use evenkeel::kernels::groups::Rows;
 use evenkeel::layer::padded;
 use evenkeel::split::Serial;
 
@@ -20,6 +22,8 @@ use evenkeel::split::Serial;
 fn forward<W: Stored>(c: &mut Criterion, rows: usize, inputs: usize, outputs: usize) {
     let rng = &mut Rng::new(1);
     let x = Values::Plain.vec(rng, rows * inputs);
+    let groups = group_strided(rows, inputs, inputs, &x);
+    let grouped = Rows::grouped(&groups, rows, inputs).expect("as many values");
     let matrix = Values::Plain.stored::<W>(rng, inputs * outputs);
     let weights = pack((inputs, outputs), &matrix);
     let matrix: Vec<f32> = matrix.into_iter().map(W::widen).collect();
@@ -37,7 +41,7 @@ fn forward<W: Stored>(c: &mut Criterion, rows: usize, inputs: usize, outputs: us
     for level in Level::available() {
         // A few rows are enough to see that the kernel computes what it should: rows are alike.
         let checked = rows.min(9);
-        dense::forward(level, &Serial, operands, rows, &x, inputs, &mut y).expect("the lengths are right");
+        dense::forward(level, &Serial, operands, grouped, &mut y).expect("the lengths are right");
         let expected = Reference::of(level).dense(
             (inputs, outputs),
             &matrix,
@@ -46,9 +50,9 @@ fn forward<W: Stored>(c: &mut Criterion, rows: usize, inputs: usize, outputs: us
             &x[..checked * inputs],
             inputs,
         );
-        assert!(y[..expected.len()] == expected, "{level} differs from the reference");
+        assert!(ungroup(outputs, &y)[..expected.len()] == expected, "{level} differs from the reference");
         group.bench_function(level.name(), |b| {
-            b.iter(|| dense::forward(level, &Serial, operands, rows, &x, inputs, &mut y));
+            b.iter(|| dense::forward(level, &Serial, operands, grouped, &mut y));
         });
     }
     group.finish();
@@ -60,6 +64,7 @@ fn gradients(c: &mut Criterion, rows: usize, inputs: usize, outputs: usize) {
     let shape = (inputs, outputs);
     let x = Values::Plain.vec(rng, rows * inputs);
     let dy = Values::Plain.padded_rows(rng, rows, outputs);
+    let (x_groups, dy_groups) = (group_strided(rows, inputs, inputs, &x), group(outputs, &dy));
     let matrix = Values::Plain.vec(rng, inputs * outputs);
     let weights = pack(shape, &matrix);
     let mut gradient = vec![0.0; weights.len()];
@@ -70,17 +75,19 @@ fn gradients(c: &mut Criterion, rows: usize, inputs: usize, outputs: usize) {
     group.throughput(Throughput::Elements((2 * rows * inputs * outputs) as u64));
     for level in Level::available() {
         let reference = Reference::of(level);
-        dense::weight_gradient(level, &Serial, shape, rows, &x, inputs, &dy, &mut gradient).expect("right lengths");
+        dense::weight_gradient(level, &Serial, shape, rows, &x_groups, &dy_groups, &mut gradient)
+            .expect("right lengths");
         let expected = pack(shape, &reference.weight_gradient(shape, rows, &x, inputs, &dy));
         assert!(gradient == expected, "{level}: the weight gradient differs from the reference");
         group.bench_function(format!("weights/{level}"), |b| {
-            b.iter(|| dense::weight_gradient(level, &Serial, shape, rows, &x, inputs, &dy, &mut gradient));
+            b.iter(|| dense::weight_gradient(level, &Serial, shape, rows, &x_groups, &dy_groups, &mut gradient));
         });
-        dense::input_gradient(level, &Serial, shape, &weights, rows, &dy, &mut turned, &mut dx).expect("right lengths");
+        dense::input_gradient(level, &Serial, shape, &weights, rows, &dy_groups, &mut turned, &mut dx)
+            .expect("right lengths");
         let expected = reference.input_gradient(shape, &matrix, rows, &dy);
-        assert!(dx == expected, "{level}: the input gradient differs from the reference");
+        assert!(ungroup(inputs, &dx) == expected, "{level}: the input gradient differs from the reference");
         group.bench_function(format!("input/{level}"), |b| {
-            b.iter(|| dense::input_gradient(level, &Serial, shape, &weights, rows, &dy, &mut turned, &mut dx));
+            b.iter(|| dense::input_gradient(level, &Serial, shape, &weights, rows, &dy_groups, &mut turned, &mut dx));
         });
     }
     group.finish();

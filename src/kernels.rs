@@ -4,8 +4,8 @@
 //! [`Split`](crate::split::Split). The order of every sum is the numeric contract's (`DESIGN.md`), so an entry's
 //! result depends on its arguments and on whether the level is exact, on nothing else.
 //!
-//! Activation buffers are rows padded to whole groups of sixteen ([`padded`](crate::layer::padded)); the padding of
-//! what a dense layer or a loss writes is zero, and stays finite everywhere.
+//! Activations lie in groups of sixteen features ([`groups`]), the last one filled up ([`padded`](crate::layer::padded));
+//! what fills it up is zero where a dense layer or a loss writes, and stays finite everywhere.
 
 pub mod activation;
 pub mod batchnorm;

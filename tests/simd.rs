@@ -189,6 +189,20 @@ fn dot_panels<S: Simd>(s: S, tally: &mut Tally) {
     }
 }
 
+/// Rows become lanes; a move, so every bit stays.
+fn transposes<S: Simd>(s: S, tally: &mut Tally) {
+    let mut numbers = Numbers::new(16);
+    for round in 0..200 {
+        // First by position, so that a failure says where the value came from.
+        let block: [Words; LANES] =
+            from_fn(|row| from_fn(|lane| if round == 0 { (row << 8 | lane) as u32 } else { numbers.any() }));
+        let turned = s.transpose(block.map(|row| s.from_bits(s.load_u32(&row))));
+        for (row, turned) in turned.into_iter().enumerate() {
+            tally.words("transpose", stored_words(s, s.to_bits(turned)), |lane| block[lane][row]);
+        }
+    }
+}
+
 /// `(1 + e)(1 - e) - 1` is `-e²` if rounded once and 0 if rounded twice.
 fn rounds_as_declared<S: Simd>(s: S, tally: &mut Tally) {
     let e = f32::EPSILON;
@@ -225,6 +239,11 @@ fn all_half_precision_values_widen_exactly() {
 #[test]
 fn dot_panels_of_all_lengths_agree() {
     on_every_level!(dot_panels);
+}
+
+#[test]
+fn transposed_blocks_agree() {
+    on_every_level!(transposes);
 }
 
 #[test]

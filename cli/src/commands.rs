@@ -199,7 +199,7 @@ fn probabilities(level: Level, model: &Model, values: &mut [f32]) -> Result<(), 
             kernels::activation::forward(level, &serial, evenkeel::Activation::Sigmoid, &mut wide);
         } else {
             // The softmax of log-softmax is the softmax of what that was taken of.
-            kernels::softmax::softmax(level, outputs, &mut wide)?;
+            kernels::softmax::softmax(level, outputs, 1, &mut wide)?;
         }
         row.copy_from_slice(&wide[..outputs]);
     }

@@ -48,9 +48,10 @@ impl Rate {
 kernel! {
     /// Dropout in place: `x` holds the elements from number `first` on.
     ///
-    /// Elements are numbered by their place in the stream. Any start and length will do, and the result does not depend
-    /// on how a range is split into calls; whole blocks of 64 are fastest. A dropped element becomes +0.0 whatever it was,
-    /// NaN and infinity included: it must have no influence.
+    /// What the numbers mean is the caller's: training numbers the rows inside each group of sixteen features
+    /// (`train/forward.rs`, `InPlace::drop_out`). Any start and length will do, and the result does not depend on how a
+    /// range is split into calls; whole blocks of 64 are fastest. A dropped element becomes
+    /// +0.0 whatever it was, NaN and infinity included: it must have no influence.
     pub fn dropout(x: &mut [f32], rate: Rate, stream: Stream, first: u64) = dropout_body
 }
 

@@ -60,8 +60,11 @@ impl InPlace<'_> {
         }
     }
 
-    /// Dropout of values or of gradients: the same elements, asked for again. Each group has a stream of its own, as
-    /// long as any batch: 2^32 rows.
+    /// Dropout of values or of gradients: the same elements, asked for again.
+    ///
+    /// Here is where training numbers them: each group of sixteen features has a stretch of the stream of its own, as
+    /// long as any batch (2^32 rows); lane `l` of row `r` in group `g` is element `(g << 36) + 16 * r + l`. So a mask
+    /// depends neither on the width nor on the rows of the batch, nor on how tasks divide them.
     fn drop_out(&self, index: usize, layer: Layer, group: usize, x: &mut [f32]) {
         let (Layer::Dropout { rate }, Some(moment)) = (layer, self.training) else { return };
         // The rate was checked with the layer.

@@ -1,6 +1,7 @@
 //! What the kernel tests and the benches share: the slow reference, test values, levels to run and the count of what
 //! was compared.
 
+pub(crate) mod layout;
 pub(crate) mod reference;
 pub(crate) mod threads;
 pub(crate) mod values;

@@ -5,7 +5,7 @@ use evenkeel::error::Error;
 use evenkeel::export::{Options, Precision, Precisions};
 use evenkeel::image::Image;
 use evenkeel::infer::Net;
-use evenkeel::layer::Layer;
+use evenkeel::layer::{Activation, BatchNorm, Layer};
 use evenkeel::split::{Serial, Split};
 
 use crate::model::{Model, Random, run, run_with, small, varied};
@@ -65,6 +65,88 @@ fn company_changes_no_bit() {
         }
     }
     println!("{compared} runs of 203 rows, each with the bits of the rows alone");
+}
+
+/// Random inputs for a number of rows, and what each row gives alone.
+fn alone(level: Level, net: &Net<'_>, rows: usize) -> (Vec<f32>, Vec<u32>) {
+    let mut random = Random(rows as u64);
+    let input: Vec<f32> = (0..rows * net.inputs()).map(|_| random.normal() as f32).collect();
+    let output = input.chunks(net.inputs()).flat_map(|row| run_with(level, &Serial, net, 1, row));
+    let output: Vec<u32> = output.map(f32::to_bits).collect();
+    assert!(output.iter().all(|value| f32::from_bits(*value).is_finite()));
+    (input, output)
+}
+
+/// Any number of rows with scratch of any length and any number of workers against the rows alone.
+fn shared(level: Level, net: &Net<'_>, (input, alone): &(Vec<f32>, Vec<u32>), rows: usize, parts: &[usize]) -> usize {
+    let one = net.scratch_len(1);
+    let (input, alone) = (&input[..rows * net.inputs()], &alone[..rows * net.outputs()]);
+    let mut compared = 0;
+    for workers in [1, 2, 3, 8] {
+        for scratch in parts.iter().flat_map(|part| [part * one, part * one + 1, (part + 1) * one - 1]) {
+            let (mut output, mut scratch) = (vec![f32::NAN; alone.len()], vec![f32::NAN; scratch]);
+            net.infer(level, &Backwards(workers), input, &mut output, &mut scratch).unwrap();
+            let same = output.iter().zip(alone).all(|(found, alone)| found.to_bits() == *alone);
+            assert!(same, "{level}, {rows} rows, {workers} workers, {} values of scratch", scratch.len());
+            compared += 1;
+        }
+    }
+    compared
+}
+
+/// Enough work that tasks share the rows, each with its part of the scratch; first with a dense layer, which reads the
+/// caller's rows, then with one that is not.
+#[test]
+fn shared_rows_change_no_bit() {
+    let mut random = Random(21);
+    let some_rows: Vec<Vec<f64>> = (0..8).map(|_| (0..45).map(|_| random.normal()).collect()).collect();
+    let dense = vec![
+        Layer::dense(200),
+        Layer::Activation(Activation::Gelu),
+        Layer::dense(173),
+        Layer::Activation(Activation::Relu),
+        Layer::BatchNorm(BatchNorm::TORCH),
+        Layer::dense(9),
+        Layer::LogSoftmax,
+    ];
+    let first = [Layer::Activation(Activation::Tanh), Layer::Softmax];
+    let mut compared = 0;
+    for layers in [dense.clone(), first.into_iter().chain(dense).collect()] {
+        let model = Model::random(&mut random, 45, layers, &some_rows);
+        for precision in [Precision::F32, Precision::F16] {
+            let options = Options { precision: Precisions::All(precision), ..Options::default() };
+            let (bytes, _) = model.export(&options).unwrap();
+            let net = Net::new(Image::new(&bytes).unwrap());
+            for level in Level::available() {
+                let alone = alone(level, &net, 300);
+                for rows in 1..=40 {
+                    compared += shared(level, &net, &alone, rows, &[1 + rows % 7]);
+                }
+                compared += shared(level, &net, &alone, 97, &[1, 2, 7, 40]);
+                compared += shared(level, &net, &alone, 300, &[3, 300]);
+            }
+        }
+    }
+    println!("{compared} runs of 1 to 300 rows, each with the bits of the rows alone");
+}
+
+/// Weights beyond the caches: the workers divide the layers instead, in chunks of 256 rows.
+#[test]
+fn large_weights_change_no_bit() {
+    let mut random = Random(22);
+    let layers = vec![Layer::dense(1450), Layer::Activation(Activation::Relu), Layer::dense(1450), Layer::dense(3)];
+    let some_rows: Vec<Vec<f64>> = (0..2).map(|_| (0..40).map(|_| random.normal()).collect()).collect();
+    let model = Model::random(&mut random, 40, layers, &some_rows);
+    let (bytes, _) = model.export(&Options::default()).unwrap();
+    assert!(bytes.len() > 8 << 20);
+    let net = Net::new(Image::new(&bytes).unwrap());
+    let level = Level::detect();
+    let alone = alone(level, &net, 300);
+    let mut compared = 0;
+    for (rows, parts) in [(1, &[1, 3][..]), (2, &[1, 2]), (33, &[9]), (300, &[300])] {
+        compared += shared(level, &net, &alone, rows, parts);
+    }
+    println!("{compared} runs with {} MiB of weights", bytes.len() >> 20);
 }
 
 #[test]

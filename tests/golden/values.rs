@@ -1,6 +1,7 @@
 //! Against exact arithmetic, PyTorch and Keras: batch norm, activations, softmax and losses, value by
 //! value.
 
+use evenkeel::kernels::groups::{from_groups, to_groups};
 use evenkeel::kernels::{activation, batchnorm, panels, softmax};
 use evenkeel::layer::padded;
 use evenkeel::train::{Batch, Buffers, Moment, Session};
@@ -8,31 +9,33 @@ use evenkeel::{Activation, Layer, Level, Loss, Network, Serial, Targets};
 
 use crate::file::{File, Tally, ulp};
 
-/// Rows of `cols` values, each padded to whole groups.
+/// Rows of `cols` values in groups of sixteen columns, as the kernels take them.
 fn pad(values: &[f32], cols: usize) -> Vec<f32> {
-    let mut rows = vec![0.0; values.len() / cols * padded(cols)];
-    for (row, values) in rows.chunks_mut(padded(cols)).zip(values.chunks(cols)) {
-        row[..cols].copy_from_slice(values);
-    }
-    rows
+    let rows = values.len() / cols;
+    let mut groups = vec![0.0; rows * padded(cols)];
+    to_groups(rows, cols, values, &mut groups);
+    groups
 }
 
-fn unpad(rows: &[f32], cols: usize) -> Vec<f32> {
-    rows.chunks(padded(cols)).flat_map(|row| &row[..cols]).copied().collect()
+fn unpad(groups: &[f32], cols: usize) -> Vec<f32> {
+    let rows = groups.len() / padded(cols);
+    let mut values = vec![0.0; rows * cols];
+    from_groups(rows, cols, groups, &mut values);
+    values
 }
 
 /// Statistics of one batch, written to a new cache.
 fn statistics(level: Level, x: &[f32], cols: usize, eps: f32) -> Vec<f32> {
     let mut cache = vec![0.0; batchnorm::cache_len(padded(cols))];
-    batchnorm::statistics(level, &Serial, padded(cols), eps, &pad(x, cols), &mut cache).unwrap();
+    batchnorm::statistics(level, &Serial, x.len() / cols, eps, &pad(x, cols), &mut cache).unwrap();
     cache
 }
 
 fn normalize(level: Level, cache: &[f32], gamma: &[f32], beta: &[f32], x: &[f32]) -> Vec<f32> {
-    let cols = gamma.len();
+    let (cols, rows) = (gamma.len(), x.len() / gamma.len());
     let (gamma, beta, x) = (pad(gamma, cols), pad(beta, cols), pad(x, cols));
     let mut y = vec![f32::NAN; x.len()];
-    batchnorm::normalize(level, &Serial, cache, &gamma, &beta, &x, &mut y).unwrap();
+    batchnorm::normalize(level, &Serial, rows, cache, &gamma, &beta, &x, &mut y).unwrap();
     unpad(&y, cols)
 }
 
@@ -82,8 +85,9 @@ fn batch_norm_as_in_pytorch() {
 
                 let (mut dx, mut dgamma, mut dbeta) =
                     (pad(&dy, cols), vec![0.0; padded(cols)], vec![0.0; padded(cols)]);
-                let (gammas, x) = (pad(&gamma, cols), pad(first, cols));
-                batchnorm::backward(level, &Serial, &cache, &gammas, &x, &mut dx, &mut dgamma, &mut dbeta).unwrap();
+                let (rows, gammas, x) = (first.len() / cols, pad(&gamma, cols), pad(first, cols));
+                batchnorm::backward(level, &Serial, rows, &cache, &gammas, &x, &mut dx, &mut dgamma, &mut dbeta)
+                    .unwrap();
                 // As the README asks: relative to |γ| r max|dy|; the sums relative to the sum of their terms' sizes.
                 let column = |col: usize| dy.iter().skip(col).step_by(cols).map(|dy| f64::from(dy.abs()));
                 let mean = |col: usize| first.iter().skip(col).step_by(cols).map(|x| f64::from(*x)).sum::<f64>();
@@ -220,8 +224,8 @@ fn activations_and_gradients() {
 fn softmax_rows() {
     let file = File::open("activations");
     let (mut values, mut gradients) = (Tally::default(), Tally::default());
-    type Forward = fn(Level, usize, &mut [f32]) -> Result<(), evenkeel::Error>;
-    type Backward = fn(Level, usize, &[f32], &mut [f32]) -> Result<(), evenkeel::Error>;
+    type Forward = fn(Level, usize, usize, &mut [f32]) -> Result<(), evenkeel::Error>;
+    type Backward = fn(Level, usize, usize, &[f32], &mut [f32]) -> Result<(), evenkeel::Error>;
     let kinds: [(&str, Forward, Backward); 2] = [
         ("softmax", softmax::softmax, softmax::softmax_backward),
         ("log_softmax", softmax::log_softmax, softmax::log_softmax_backward),
@@ -230,16 +234,17 @@ fn softmax_rows() {
         for block in file.about["rows"].as_array().unwrap().iter().map(|block| block.as_str().unwrap()) {
             let (x, dy) = (file.f32(&format!("rows_{block}.x")), file.f32(&format!("rows_{block}.dy")));
             let cols = file.shape(&format!("rows_{block}.x"))[1];
+            let rows = x.len() / cols;
             for (name, forward, backward) in kinds {
                 let what = format!("{name} of {block} on {level}");
                 let (mut y, mut dx) = (pad(&x, cols), pad(&dy, cols));
-                forward(level, cols, &mut y).unwrap();
+                forward(level, cols, rows, &mut y).unwrap();
                 let truth = file.f64(&format!("rows_{block}.{name}.y64"));
                 // Relative, but for probabilities below the smallest normal number; logarithms of probabilities near
                 // 1 are rests of sums of size 1.
                 let scale = |at: usize| truth[at].abs().max(if name == "softmax" { 1.2e-38 } else { 1.0 });
                 values.each(&what, &unpad(&y, cols), truth, scale, 2e-6);
-                backward(level, cols, &y, &mut dx).unwrap();
+                backward(level, cols, rows, &y, &mut dx).unwrap();
                 let truth = file.f64(&format!("rows_{block}.{name}.dx64"));
                 let sum = |at: usize| dy[at / cols * cols..][..cols].iter().map(|dy| f64::from(dy.abs())).sum();
                 gradients.each(&what, &unpad(&dx, cols), truth, sum, 1e-6);

@@ -5,10 +5,12 @@
 //! `m = min(k, 256) + ⌈k / 256⌉ + 2`: `|error| ≤ m u / (1 - m u) · (Σ|x||w| + |b|) + k · 2^-149`, the last part for
 //! products that are subnormal.
 
+use crate::common::layout::ungroup;
 use crate::common::reference::{Stored, pack};
 use crate::common::values::{Rng, Shape, Values, covering_shapes};
 use crate::common::{emulated, levels};
 use evenkeel::kernels::dense;
+use evenkeel::kernels::groups::Rows;
 use evenkeel::layer::padded;
 use evenkeel::split::Serial;
 
@@ -29,8 +31,9 @@ fn check<W: Stored>(rng: &mut Rng, shape: Shape, largest: &mut [f64]) -> usize {
         .map(|level| {
             let mut y = vec![f32::NAN; rows * padded(outputs)];
             let operands = dense::Dense { inputs, outputs, weights: &weights, bias: Some(&bias) };
-            dense::forward(level, &Serial, operands, rows, &x, stride, &mut y).expect("the lengths are right");
-            y
+            let x = Rows::plain(&x, rows, inputs, stride).expect("as many values");
+            dense::forward(level, &Serial, operands, x, &mut y).expect("the lengths are right");
+            ungroup(outputs, &y)
         })
         .collect();
     for row in 0..rows {

@@ -1,5 +1,6 @@
 //! Batch norm: statistics, output, gradients, and data that loses digits if summed carelessly.
 
+use crate::common::layout::{group, ungroup};
 use crate::common::reference::Column;
 use crate::common::values::{ROWS, Rng, Values, sizes};
 use crate::common::{Group, Tally, groups, rounds, same};
@@ -44,23 +45,25 @@ pub(crate) fn check(
             expected_y[at] = reference.normalize(all[c], gamma[c], beta[c], *x);
             expected_dx[at] = reference.norm_input(all[c], gamma[c], expected_parameters[c], rows, *x, dy[at]);
         }
+        let (x, dy) = (group(width, &x), group(width, &dy));
         for level in levels {
             let mut cache = vec![f32::NAN; batchnorm::cache_len(width)];
-            batchnorm::statistics(*level, &Serial, width, eps, &x, &mut cache).expect("the lengths are right");
+            batchnorm::statistics(*level, &Serial, rows, eps, &x, &mut cache).expect("the lengths are right");
             statistics.compare(*level, size, &flat(&columns(&cache)), &flat(&all));
 
             let mut y = vec![f32::NAN; x.len()];
-            batchnorm::normalize(*level, &Serial, &cache, &gamma, &beta, &x, &mut y).expect("the lengths are right");
-            output.compare(*level, size, &y, &expected_y);
+            batchnorm::normalize(*level, &Serial, rows, &cache, &gamma, &beta, &x, &mut y)
+                .expect("the lengths are right");
+            output.compare(*level, size, &ungroup(width, &y), &expected_y);
 
             let mut dx = dy.clone();
             let (mut dgamma, mut dbeta) = (vec![f32::NAN; width], vec![f32::NAN; width]);
-            batchnorm::backward(*level, &Serial, &cache, &gamma, &x, &mut dx, &mut dgamma, &mut dbeta)
+            batchnorm::backward(*level, &Serial, rows, &cache, &gamma, &x, &mut dx, &mut dgamma, &mut dbeta)
                 .expect("the lengths are right");
             let (expected_dgamma, expected_dbeta): (Vec<f32>, Vec<f32>) = expected_parameters.iter().copied().unzip();
             gradients.compare(*level, || size() + ", dgamma", &dgamma, &expected_dgamma);
             gradients.compare(*level, || size() + ", dbeta", &dbeta, &expected_dbeta);
-            gradients.compare(*level, || size() + ", dx", &dx, &expected_dx);
+            gradients.compare(*level, || size() + ", dx", &ungroup(width, &dx), &expected_dx);
 
             let (mut new_mean, mut new_var) = (mean.clone(), var.clone());
             batchnorm::update_running(&cache, rows, 0.1, true, &mut new_mean, &mut new_var)
@@ -139,6 +142,7 @@ fn hard_data() {
             ("subnormals", (0..rows).map(|_| f32::from_bits(rng_bits(normal()))).collect()),
             ("smallest normals", (0..rows).map(|_| ((1.0 + 0.1 * normal()) * 1e-37) as f32).collect()),
         ];
+        // One group: the same as plain rows of sixteen.
         let mut x = vec![0.0; rows * 16];
         for (row, x) in x.chunks_exact_mut(16).enumerate() {
             for (value, column) in x.iter_mut().zip(&data) {
@@ -147,13 +151,13 @@ fn hard_data() {
         }
         for level in Level::available() {
             let mut cache = vec![f32::NAN; batchnorm::cache_len(16)];
-            batchnorm::statistics(level, &Serial, 16, 1e-5, &x, &mut cache).expect("the lengths are right");
+            batchnorm::statistics(level, &Serial, rows, 1e-5, &x, &mut cache).expect("the lengths are right");
             let mut y = vec![f32::NAN; x.len()];
-            batchnorm::normalize(level, &Serial, &cache, &[1.0; 16], &[0.0; 16], &x, &mut y)
+            batchnorm::normalize(level, &Serial, rows, &cache, &[1.0; 16], &[0.0; 16], &x, &mut y)
                 .expect("the lengths are right");
             let mut dx = vec![0.5; x.len()];
             let (mut dgamma, mut dbeta) = ([0.0; 16], [0.0; 16]);
-            batchnorm::backward(level, &Serial, &cache, &[1.0; 16], &x, &mut dx, &mut dgamma, &mut dbeta)
+            batchnorm::backward(level, &Serial, rows, &cache, &[1.0; 16], &x, &mut dx, &mut dgamma, &mut dbeta)
                 .expect("the lengths are right");
             assert!(
                 ![&cache, &y, &dx, &dgamma.to_vec()].iter().any(|v| v.iter().any(|v| v.is_nan())),

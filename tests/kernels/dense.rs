@@ -1,14 +1,16 @@
 //! The forward product, with weights of both types.
 
+use crate::common::layout::{group_strided, ungroup};
 use crate::common::reference::{Stored, pack, place};
 use crate::common::values::{Rng, Shape, Values, covering_shapes};
-use crate::common::{Group, Tally, groups, rounds};
+use crate::common::{Group, Tally, groups, levels, rounds};
 use evenkeel::Level;
+use evenkeel::kernels::groups::Rows;
 use evenkeel::kernels::{dense, panels};
 use evenkeel::layer::padded;
-use evenkeel::split::Serial;
+use evenkeel::split::{Serial, Split};
 
-/// One shape at every level; alternates between with and without bias.
+/// One shape at every level, from plain rows and from groups, into groups and into plain rows; with and without bias.
 pub(crate) fn check<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rng, shape: Shape, values: Values) {
     let Shape { rows, inputs, outputs, stride } = shape;
     let x = values.strided_rows(rng, rows, inputs, stride);
@@ -18,20 +20,46 @@ pub(crate) fn check<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rn
     let mut bias = vec![0.0; padded(outputs)];
     bias[..outputs].fill_with(|| values.draw(rng));
     let bias = (rng.below(4) > 0).then_some(&bias[..]);
+    let groups_of_x = group_strided(rows, inputs, stride, &x);
+    let plain = Rows::plain(&x, rows, inputs, stride).expect("as many values");
+    let grouped = Rows::grouped(&groups_of_x, rows, inputs).expect("as many values");
     for (reference, levels) in groups {
         let mut expected = reference.dense((inputs, outputs), &matrix, bias, rows, &x, stride);
+        if values == Values::NonFinite {
+            // A zero weight times infinity is NaN in the padding too, and only then.
+            forget_padding(outputs, &mut expected);
+        }
         for level in levels {
-            let mut y = vec![f32::NAN; rows * padded(outputs)];
             let operands = dense::Dense { inputs, outputs, weights: &weights, bias };
-            dense::forward(*level, &Serial, operands, rows, &x, stride, &mut y).expect("the lengths are right");
-            if values == Values::NonFinite {
-                // A zero weight times infinity is NaN in the padding too, and only then.
-                forget_padding(outputs, &mut y);
-                forget_padding(outputs, &mut expected);
+            for (from, x) in [("plain", plain), ("grouped", grouped)] {
+                for into in ["grouped", "plain"] {
+                    let mut y = forward(*level, &Serial, operands, x, into);
+                    if values == Values::NonFinite {
+                        forget_padding(outputs, &mut y);
+                    }
+                    let size = || format!("{} weights, {values:?} values, {shape:?}, {from} into {into}", W::NAME);
+                    tally.compare(*level, size, &y, &expected);
+                }
             }
-            tally.compare(*level, || format!("{} weights, {values:?} values, {shape:?}", W::NAME), &y, &expected);
         }
     }
+}
+
+/// Either forward product, its output as plain rows of `padded(outputs)` values.
+pub(crate) fn forward<W: Stored>(
+    level: Level,
+    split: &impl Split,
+    operands: dense::Dense<'_, W>,
+    x: Rows<'_>,
+    into: &str,
+) -> Vec<f32> {
+    let mut y = vec![f32::NAN; x.len() * padded(operands.outputs)];
+    if into == "plain" {
+        dense::forward_plain(level, split, operands, x, &mut y).expect("the lengths are right");
+        return y;
+    }
+    dense::forward(level, split, operands, x, &mut y).expect("the lengths are right");
+    ungroup(operands.outputs, &y)
 }
 
 pub(crate) fn forget_padding(cols: usize, x: &mut [f32]) {
@@ -73,14 +101,19 @@ fn forward_of_not_a_number() {
 fn forward_of_nothing() {
     for level in Level::available() {
         let operands = dense::Dense { inputs: 3, outputs: 2, weights: &[1.0_f32; 12], bias: None };
-        assert_eq!(dense::forward(level, &Serial, operands, 0, &[], 3, &mut []), Ok(()));
+        for x in [Rows::plain(&[], 0, 3, 3), Rows::plain(&[1.0; 5], 0, 3, 4), Rows::grouped(&[], 0, 3)] {
+            let x = x.expect("no rows need no values");
+            assert!(x.is_empty());
+            assert_eq!(dense::forward(level, &Serial, operands, x, &mut []), Ok(()));
+            assert_eq!(dense::forward_plain(level, &Serial, operands, x, &mut []), Ok(()));
+        }
     }
 }
 
 #[test]
 fn layout_of_panels() {
     let rng = &mut Rng::new(4);
-    let mut values = 0;
+    let (mut values, levels) = (0, levels());
     for inputs in (1..=67).chain([255, 256, 257]) {
         for outputs in (1..=67).chain([255, 256, 257]) {
             let matrix = Values::Hard.vec(rng, inputs * outputs);
@@ -94,11 +127,12 @@ fn layout_of_panels() {
             let mut back = vec![f32::NAN; matrix.len()];
             panels::unpack(inputs, outputs, &weights, &mut back);
             assert!(back == matrix, "{inputs} to {outputs}: unpacked");
-            // Turned: inputs and outputs change places, panels are full.
+            // Turned, by a gradient of no interest: inputs and outputs change places, panels are full.
+            let level = levels[values % levels.len()];
             let mut turned = vec![f32::NAN; padded(inputs) * outputs];
-            for (panel, turned) in turned.chunks_exact_mut(16 * outputs).enumerate() {
-                panels::transpose_panel(inputs, outputs, &weights, panel, turned);
-            }
+            let (dy, mut dx) = (vec![0.0; padded(outputs)], vec![0.0; padded(inputs)]);
+            dense::input_gradient(level, &Serial, (inputs, outputs), &weights, 1, &dy, &mut turned, &mut dx)
+                .expect("the lengths are right");
             for input in 0..padded(inputs) {
                 for output in 0..outputs {
                     let found = turned[input / 16 * 16 * outputs + output * 16 + input % 16];

@@ -1,5 +1,6 @@
 //! Gradients of a dense layer: weights, bias, input.
 
+use crate::common::layout::{group, group_strided, ungroup};
 use crate::common::reference::pack;
 use crate::common::values::{ROWS, Rng, Shape, Values, covering_shapes, sizes};
 use crate::common::{Group, Tally, groups, rounds};
@@ -26,9 +27,10 @@ pub(crate) fn check_weights(tally: &mut Tally, groups: &[Group], rng: &mut Rng, 
     for (reference, levels) in groups {
         let expected = reference.weight_gradient((inputs, outputs), rows, &x, stride, &dy);
         let expected = pack((inputs, outputs), &expected);
+        let (x, dy) = (group_strided(rows, inputs, stride, &x), group(outputs, &dy));
         for level in levels {
             let mut gradient = vec![f32::NAN; expected.len()];
-            dense::weight_gradient(*level, &Serial, (inputs, outputs), rows, &x, stride, &dy, &mut gradient)
+            dense::weight_gradient(*level, &Serial, (inputs, outputs), rows, &x, &dy, &mut gradient)
                 .expect("the lengths are right");
             if values == Values::NonFinite {
                 forget_lanes((inputs, outputs), &mut gradient);
@@ -46,11 +48,13 @@ pub(crate) fn check_input(tally: &mut Tally, groups: &[Group], rng: &mut Rng, sh
     let mut transposed = vec![f32::NAN; padded(inputs) * outputs];
     for (reference, levels) in groups {
         let mut expected = reference.input_gradient((inputs, outputs), &matrix, rows, &dy);
+        let dy = group(outputs, &dy);
         for level in levels {
             let mut dx = vec![f32::NAN; expected.len()];
             let shape = (inputs, outputs);
             dense::input_gradient(*level, &Serial, shape, &weights, rows, &dy, &mut transposed, &mut dx)
                 .expect("the lengths are right");
+            let mut dx = ungroup(inputs, &dx);
             if values == Values::NonFinite {
                 forget_padding(inputs, &mut dx);
                 forget_padding(inputs, &mut expected);
@@ -91,9 +95,10 @@ fn bias() {
             let dy = values.padded_rows(rng, rows, outputs);
             for (reference, levels) in &groups {
                 let expected = reference.bias_gradient(padded(outputs), &dy);
+                let dy = group(outputs, &dy);
                 for level in levels {
                     let mut gradient = vec![f32::NAN; padded(outputs)];
-                    dense::bias_gradient(*level, &Serial, &dy, &mut gradient).expect("the lengths are right");
+                    dense::bias_gradient(*level, &Serial, rows, &dy, &mut gradient).expect("the lengths are right");
                     let size = || format!("{values:?} values, {rows} rows of {outputs}");
                     tally.compare(*level, size, &gradient, &expected);
                 }
@@ -108,7 +113,12 @@ fn bias() {
 fn of_nothing() {
     for level in Level::available() {
         let mut gradient = [f32::NAN; 12];
-        assert_eq!(dense::weight_gradient(level, &Serial, (3, 2), 0, &[], 3, &[], &mut gradient), Ok(()));
+        assert_eq!(dense::weight_gradient(level, &Serial, (3, 2), 0, &[], &[], &mut gradient), Ok(()));
         assert_eq!(gradient, [0.0; 12]);
+        let mut gradient = [f32::NAN; 16];
+        assert_eq!(dense::bias_gradient(level, &Serial, 0, &[], &mut gradient), Ok(()));
+        assert_eq!(gradient, [0.0; 16]);
+        let mut turned = [0.0; 32];
+        assert_eq!(dense::input_gradient(level, &Serial, (3, 2), &[1.0; 12], 0, &[], &mut turned, &mut []), Ok(()));
     }
 }

@@ -1,10 +1,13 @@
 //! What must change nothing: the batch a row is in, the number of threads, the order in which they work.
 
+use crate::common::layout::group;
 use crate::common::reference::{Stored, pack};
 use crate::common::threads::{Threads, ways};
 use crate::common::values::{Rng, Values};
 use crate::common::{Tally, levels, rounds};
+use crate::dense::forward;
 use evenkeel::Level;
+use evenkeel::kernels::groups::Rows;
 use evenkeel::kernels::{activation, batchnorm, dense, softmax};
 use evenkeel::layer::padded;
 use evenkeel::split::{Serial, Split};
@@ -41,12 +44,11 @@ fn row_alone<W: Stored>(
     let width = padded(outputs);
     // All levels in turn, not each of them on each shape.
     let level = rng.pick(levels);
-    let mut batch = vec![f32::NAN; rows * width];
-    dense::forward(level, &Serial, operands, rows, &x, inputs, &mut batch).expect("the lengths are right");
+    let all = Rows::plain(&x, rows, inputs, inputs).expect("as many values");
+    let batch = forward(level, &Serial, operands, all, "grouped");
     for row in [0, rng.below(rows), rows - 1] {
-        let mut alone = vec![f32::NAN; width];
-        let x = &x[row * inputs..][..inputs];
-        dense::forward(level, &Serial, operands, 1, x, inputs, &mut alone).expect("the lengths are right");
+        let x = Rows::plain(&x[row * inputs..], 1, inputs, inputs).expect("as many values");
+        let alone = forward(level, &Serial, operands, x, "grouped");
         let size = || format!("row {row} of {rows}, {inputs} to {outputs}, {}", W::NAME);
         tally.compare(level, size, &alone, &batch[row * width..][..width]);
     }
@@ -77,18 +79,23 @@ fn row_alone_is_row_in_batch() {
 fn everything(level: Level, split: &impl Split, rows: usize, inputs: usize, outputs: usize) -> Vec<Vec<f32>> {
     let rng = &mut Rng::new((rows * 31 + inputs * 17 + outputs) as u64);
     let values = Values::Hard;
-    let (x, width) = (values.padded_rows(rng, rows, inputs), padded(outputs));
+    let (x, width) = (group(inputs, &values.padded_rows(rng, rows, inputs)), padded(outputs));
     let weights = pack((inputs, outputs), &values.vec(rng, inputs * outputs));
-    let dy = values.padded_rows(rng, rows, outputs);
+    let dy = group(outputs, &values.padded_rows(rng, rows, outputs));
     let [gamma, beta] = [0, 1].map(|_| values.vec(rng, width));
     let operands = dense::Dense { inputs, outputs, weights: &weights, bias: None };
 
     let mut y = vec![f32::NAN; rows * width];
-    dense::forward(level, split, operands, rows, &x, padded(inputs), &mut y).expect("forward");
+    let grouped = Rows::grouped(&x, rows, inputs).expect("rows");
+    dense::forward(level, split, operands, grouped, &mut y).expect("forward");
+    // The same memory as rows of another batch.
+    let plain = Rows::plain(&x, rows, inputs, padded(inputs)).expect("rows");
+    let outputs_of = [(grouped, "plain"), (plain, "plain"), (plain, "grouped")];
+    let [same, wide, turned_wide] = outputs_of.map(|(x, into)| forward(level, split, operands, x, into));
     let mut dw = vec![f32::NAN; weights.len()];
-    dense::weight_gradient(level, split, (inputs, outputs), rows, &x, padded(inputs), &dy, &mut dw).expect("weights");
+    dense::weight_gradient(level, split, (inputs, outputs), rows, &x, &dy, &mut dw).expect("weights");
     let mut db = vec![f32::NAN; width];
-    dense::bias_gradient(level, split, &dy, &mut db).expect("bias");
+    dense::bias_gradient(level, split, rows, &dy, &mut db).expect("bias");
     let (mut turned, mut dx) = (vec![f32::NAN; padded(inputs) * outputs], vec![f32::NAN; rows * padded(inputs)]);
     dense::input_gradient(level, split, (inputs, outputs), &weights, rows, &dy, &mut turned, &mut dx).expect("input");
 
@@ -96,17 +103,35 @@ fn everything(level: Level, split: &impl Split, rows: usize, inputs: usize, outp
     let (mut dgamma, mut dbeta, mut normal) = (vec![0.0; width], vec![0.0; width], vec![0.0; y.len()]);
     let mut through = dy.clone();
     if rows > 1 {
-        batchnorm::statistics(level, split, width, 1e-5, &y, &mut cache).expect("statistics");
-        batchnorm::normalize(level, split, &cache, &gamma, &beta, &y, &mut normal).expect("normalize");
-        batchnorm::backward(level, split, &cache, &gamma, &y, &mut through, &mut dgamma, &mut dbeta).expect("backward");
+        batchnorm::statistics(level, split, rows, 1e-5, &y, &mut cache).expect("statistics");
+        batchnorm::normalize(level, split, rows, &cache, &gamma, &beta, &y, &mut normal).expect("normalize");
+        batchnorm::backward(level, split, rows, &cache, &gamma, &y, &mut through, &mut dgamma, &mut dbeta)
+            .expect("backward");
     }
     let mut active = y.clone();
     activation::forward(level, split, super::elementwise::ALL[5], &mut active);
     let mut slope = dy.clone();
     activation::backward(level, split, super::elementwise::ALL[5], &y, &mut slope).expect("activation");
     let mut probability = y.clone();
-    softmax::softmax(level, outputs, &mut probability).expect("softmax");
-    vec![y, dw, db, dx, turned, cache, normal, through, dgamma, dbeta, active, slope, probability]
+    softmax::softmax(level, outputs, rows, &mut probability).expect("softmax");
+    vec![
+        y,
+        same,
+        wide,
+        turned_wide,
+        dw,
+        db,
+        dx,
+        turned,
+        cache,
+        normal,
+        through,
+        dgamma,
+        dbeta,
+        active,
+        slope,
+        probability,
+    ]
 }
 
 /// Shapes with one and many tasks, the last of them short or narrow.

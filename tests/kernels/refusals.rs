@@ -3,6 +3,7 @@
 use crate::common::levels;
 use evenkeel::Level;
 use evenkeel::error::Error;
+use evenkeel::kernels::groups::Rows;
 use evenkeel::kernels::{activation, batchnorm, dense, softmax};
 use evenkeel::layer::{Activation, MAX_WIDTH};
 use evenkeel::split::Serial;
@@ -65,47 +66,80 @@ const ROWS: usize = 5;
 const INPUTS: usize = 40;
 const OUTPUTS: usize = 21;
 
+/// A forward product: into groups or into plain rows.
+fn product<W: dense::Weight>(
+    level: Level,
+    into: &str,
+    operands: dense::Dense<'_, W>,
+    x: Result<Rows<'_>, Error>,
+    y: &mut [f32],
+) -> Result<(), Error> {
+    match into {
+        "groups" => dense::forward(level, &Serial, operands, x?, y),
+        "activated groups" => dense::forward_then(level, &Serial, operands, x?, Some(Activation::Relu), y),
+        _ => dense::forward_plain(level, &Serial, operands, x?, y),
+    }
+}
+
+const INTO: [&str; 3] = ["groups", "activated groups", "plain rows"];
+
 #[test]
 fn dense_lengths() {
-    let shape = (INPUTS, OUTPUTS);
-    let (weights, x, width) = (INPUTS * 24, (ROWS - 1) * 43 + INPUTS, 32);
-    refuses(&Entry {
-        name: "dense forward",
-        lengths: &[weights, width, x, ROWS * width],
-        also: &[(2, usize::MAX)],
-        call: &|level, len| {
-            let (weights, bias, x, mut y) = (buffer(len[0]), buffer(len[1]), buffer(len[2]), buffer(len[3]));
-            let operands = dense::Dense { inputs: INPUTS, outputs: OUTPUTS, weights: &weights, bias: Some(&bias) };
-            (dense::forward(level, &Serial, operands, ROWS, &x, 43, &mut y), vec![y])
-        },
-    });
-    refuses(&Entry {
-        name: "dense forward, f16 weights",
-        lengths: &[weights, width],
-        also: &[],
-        call: &|level, len| {
-            let (weights, mut y) = (vec![0_u16; len[0]], buffer(len[1]));
-            let operands = dense::Dense { inputs: INPUTS, outputs: OUTPUTS, weights: &weights, bias: None };
-            (dense::forward(level, &Serial, operands, 1, &[1.0; INPUTS], INPUTS, &mut y), vec![y])
-        },
-    });
+    let (weights, width) = (INPUTS * 24, 32);
+    let (plain, grouped) = ((ROWS - 1) * 43 + INPUTS, ROWS * 48);
+    for into in INTO {
+        refuses(&Entry {
+            name: &format!("dense forward from plain rows into {into}"),
+            lengths: &[weights, width, plain, ROWS * width],
+            also: &[(2, usize::MAX)],
+            call: &|level, len| {
+                let (weights, bias, x, mut y) = (buffer(len[0]), buffer(len[1]), buffer(len[2]), buffer(len[3]));
+                let operands = dense::Dense { inputs: INPUTS, outputs: OUTPUTS, weights: &weights, bias: Some(&bias) };
+                (product(level, into, operands, Rows::plain(&x, ROWS, INPUTS, 43), &mut y), vec![y])
+            },
+        });
+        refuses(&Entry {
+            name: &format!("dense forward from groups into {into}"),
+            lengths: &[weights, width, grouped, ROWS * width],
+            also: &[],
+            call: &|level, len| {
+                let (weights, bias, x, mut y) = (buffer(len[0]), buffer(len[1]), buffer(len[2]), buffer(len[3]));
+                let operands = dense::Dense { inputs: INPUTS, outputs: OUTPUTS, weights: &weights, bias: Some(&bias) };
+                (product(level, into, operands, Rows::grouped(&x, ROWS, INPUTS), &mut y), vec![y])
+            },
+        });
+        refuses(&Entry {
+            name: &format!("dense forward, f16 weights, into {into}"),
+            lengths: &[weights, width],
+            also: &[],
+            call: &|level, len| {
+                let (weights, mut y) = (vec![0_u16; len[0]], buffer(len[1]));
+                let operands = dense::Dense { inputs: INPUTS, outputs: OUTPUTS, weights: &weights, bias: None };
+                (product(level, into, operands, Rows::plain(&[1.0; INPUTS], 1, INPUTS, INPUTS), &mut y), vec![y])
+            },
+        });
+    }
+}
+
+#[test]
+fn gradient_lengths() {
+    let (shape, weights, x, width) = ((INPUTS, OUTPUTS), INPUTS * 24, ROWS * 48, 32);
     refuses(&Entry {
         name: "weight gradient",
         lengths: &[x, ROWS * width, weights],
-        also: &[(0, usize::MAX)],
+        also: &[],
         call: &|level, len| {
             let (x, dy, mut gradient) = (buffer(len[0]), buffer(len[1]), buffer(len[2]));
-            (dense::weight_gradient(level, &Serial, shape, ROWS, &x, 43, &dy, &mut gradient), vec![gradient])
+            (dense::weight_gradient(level, &Serial, shape, ROWS, &x, &dy, &mut gradient), vec![gradient])
         },
     });
     refuses(&Entry {
         name: "bias gradient",
         lengths: &[ROWS * width, width],
-        // Any whole number of rows, also none, and 16 as well as 32 columns, make sense.
-        also: &[(0, 0), (0, ROWS * width * 2), (1, 16)],
+        also: &[],
         call: &|level, len| {
             let (dy, mut gradient) = (buffer(len[0]), buffer(len[1]));
-            (dense::bias_gradient(level, &Serial, &dy, &mut gradient), vec![gradient])
+            (dense::bias_gradient(level, &Serial, ROWS, &dy, &mut gradient), vec![gradient])
         },
     });
     refuses(&Entry {
@@ -123,30 +157,106 @@ fn dense_lengths() {
 
 #[test]
 fn dense_shapes() {
+    let wrong = [(0, 1), (1, 0), (0, 0), (MAX_WIDTH + 1, 1), (1, MAX_WIDTH + 1), (usize::MAX, usize::MAX)];
     for level in levels() {
-        for (inputs, outputs) in
-            [(0, 1), (1, 0), (0, 0), (MAX_WIDTH + 1, 1), (1, MAX_WIDTH + 1), (usize::MAX, usize::MAX)]
-        {
+        let none = Rows::plain(&[], 0, 0, 0);
+        for (inputs, outputs) in wrong {
             let refused = Err(Error::Shape { inputs, outputs });
             let operands = dense::Dense::<f32> { inputs, outputs, weights: &[], bias: None };
-            assert_eq!(dense::forward(level, &Serial, operands, 1, &[], inputs, &mut []), refused);
+            for into in INTO {
+                assert_eq!(product(level, into, operands, none, &mut []), refused);
+            }
             let shape = (inputs, outputs);
-            assert_eq!(dense::weight_gradient(level, &Serial, shape, 1, &[], inputs, &[], &mut []), refused);
+            assert_eq!(dense::weight_gradient(level, &Serial, shape, 1, &[], &[], &mut []), refused);
             assert_eq!(dense::input_gradient(level, &Serial, shape, &[], 1, &[], &mut [], &mut []), refused);
         }
-        // The largest shape with nothing behind it, and numbers of rows and strides whose product overflows.
+        // The largest shape with nothing behind it, and numbers of rows that overflow.
         let operands = dense::Dense::<f32> { inputs: MAX_WIDTH, outputs: MAX_WIDTH, weights: &[], bias: None };
-        assert!(dense::forward(level, &Serial, operands, 1, &[], MAX_WIDTH, &mut []).is_err());
-        let shape = (MAX_WIDTH, MAX_WIDTH);
-        assert!(dense::weight_gradient(level, &Serial, shape, 0, &[], MAX_WIDTH, &[], &mut []).is_err());
-        assert!(dense::input_gradient(level, &Serial, shape, &[], 0, &[], &mut [], &mut []).is_err());
-        let operands = dense::Dense { inputs: 2, outputs: 1, weights: &[1.0; 8], bias: None };
-        for (rows, stride) in [(1, 0), (1, 1), (2, usize::MAX), (usize::MAX, 2), (usize::MAX, usize::MAX)] {
-            let mut y = buffer(16);
-            let result = dense::forward(level, &Serial, operands, rows, &[1.0, 1.0], stride, &mut y);
-            assert!(matches!(result, Err(Error::Length { .. })), "{rows} rows {stride} apart: {result:?}");
-            assert!(y.iter().all(|y| *y == CANARY));
+        for into in INTO {
+            assert!(product(level, into, operands, Rows::plain(&[], 0, MAX_WIDTH, MAX_WIDTH), &mut []).is_err());
         }
+        let shape = (MAX_WIDTH, MAX_WIDTH);
+        assert!(dense::weight_gradient(level, &Serial, shape, 0, &[], &[], &mut []).is_err());
+        assert!(dense::input_gradient(level, &Serial, shape, &[], 0, &[], &mut [], &mut []).is_err());
+        for rows in [usize::MAX, usize::MAX / 16 + 1] {
+            let (mut dw, mut db, mut turned) = (buffer(8), buffer(16), buffer(16));
+            assert!(dense::weight_gradient(level, &Serial, (2, 1), rows, &[], &[], &mut dw).is_err());
+            assert!(dense::bias_gradient(level, &Serial, rows, &[], &mut db).is_err());
+            let result = dense::input_gradient(level, &Serial, (2, 1), &[1.0; 8], rows, &[], &mut turned, &mut []);
+            assert!(result.is_err());
+            assert!([dw, db, turned].iter().flatten().all(|value| *value == CANARY));
+        }
+        // Not whole groups of outputs.
+        for width in [0, 1, 15, 17] {
+            let mut db = buffer(width);
+            assert!(dense::bias_gradient(level, &Serial, 2, &buffer(2 * width), &mut db).is_err(), "{width} outputs");
+            assert!(db.iter().all(|value| *value == CANARY));
+        }
+        // Rows of another width than the layer's inputs; with more of them than memory can have.
+        let operands = dense::Dense { inputs: 2, outputs: 1, weights: &[1.0; 8], bias: None };
+        let endless = [Rows::plain(&[], usize::MAX, 0, 0), Rows::grouped(&[], usize::MAX, 0)];
+        for x in [Rows::plain(&[1.0; 3], 1, 3, 3), Rows::grouped(&[1.0; 16], 1, 1)].into_iter().chain(endless) {
+            for into in INTO {
+                let mut y = buffer(16);
+                let error = product(level, into, operands, x, &mut y).expect_err("rows of another width");
+                assert!(matches!(error, Error::Length { what: "input features", expected: 2, .. }), "{error}");
+                assert!(y.iter().all(|y| *y == CANARY));
+            }
+        }
+    }
+}
+
+/// Rows that their values cannot hold are refused as they are described, before there is a kernel to run.
+#[test]
+fn rows_that_are_not_there() {
+    let values = &buffer(48)[..];
+    let refused = |rows: Result<Rows<'_>, Error>, what: &str| {
+        let error = rows.expect_err(what);
+        assert!(matches!(error, Error::Length { what: "input", .. }), "{what}: {error}");
+    };
+    for (rows, features, stride) in [
+        (1, 1, 0),
+        (1, 2, 1),
+        (2, 2, 1),
+        (2, 25, 24),
+        (1, 49, 49),
+        (2, 24, 25),
+        (2, 1, 48),
+        (49, 1, 1),
+        (0, 2, 1),
+        (2, 2, usize::MAX),
+        (usize::MAX, 2, 2),
+        (usize::MAX, 1, usize::MAX),
+        (usize::MAX, usize::MAX, usize::MAX),
+    ] {
+        refused(Rows::plain(values, rows, features, stride), &format!("{rows} rows of {features}, {stride} apart"));
+    }
+    for (rows, features) in [
+        (2, 16),
+        (4, 16),
+        (1, 32),
+        (1, 49),
+        (0, 16),
+        (1, 0),
+        (usize::MAX, 16),
+        (usize::MAX / 16 + 1, 16),
+        (usize::MAX / 16 + 4, 16),
+        (1, MAX_WIDTH + 1),
+        (1, usize::MAX),
+        (0, usize::MAX),
+        (usize::MAX, usize::MAX),
+    ] {
+        refused(Rows::grouped(values, rows, features), &format!("{rows} rows of {features} in groups"));
+    }
+    for (rows, features, stride) in
+        [(1, 48, 48), (1, 3, 48), (2, 24, 24), (2, 1, 47), (3, 2, 23), (48, 1, 1), (0, 9, 9)]
+    {
+        let found = Rows::plain(values, rows, features, stride).expect("values enough");
+        assert_eq!((found.len(), found.is_empty(), found.features()), (rows, rows == 0, features));
+    }
+    for (rows, features) in [(1, 48), (1, 33), (3, 16), (3, 1)] {
+        let found = Rows::grouped(values, rows, features).expect("as many values");
+        assert_eq!((found.len(), found.is_empty(), found.features()), (rows, false, features));
     }
 }
 
@@ -156,10 +266,10 @@ fn batch_norm_lengths() {
     refuses(&Entry {
         name: "batch-norm statistics",
         lengths: &[values, 5 * width],
-        also: &[(0, values * 2)],
+        also: &[],
         call: &|level, len| {
             let (x, mut cache) = (buffer(len[0]), buffer(len[1]));
-            (batchnorm::statistics(level, &Serial, width, 1e-5, &x, &mut cache), vec![cache])
+            (batchnorm::statistics(level, &Serial, ROWS, 1e-5, &x, &mut cache), vec![cache])
         },
     });
     refuses(&Entry {
@@ -169,7 +279,7 @@ fn batch_norm_lengths() {
         call: &|level, len| {
             let (cache, gamma, beta) = (buffer(len[0]), buffer(len[1]), buffer(len[2]));
             let (x, mut y) = (buffer(len[3]), buffer(len[4]));
-            (batchnorm::normalize(level, &Serial, &cache, &gamma, &beta, &x, &mut y), vec![y])
+            (batchnorm::normalize(level, &Serial, ROWS, &cache, &gamma, &beta, &x, &mut y), vec![y])
         },
     });
     refuses(&Entry {
@@ -180,7 +290,7 @@ fn batch_norm_lengths() {
             let (cache, gamma, x) = (buffer(len[0]), buffer(len[1]), buffer(len[2]));
             let (mut dy, mut dgamma, mut dbeta) = (buffer(len[3]), buffer(len[4]), buffer(len[5]));
             let (dy, dgamma_, dbeta_) = (&mut dy, &mut dgamma, &mut dbeta);
-            let result = batchnorm::backward(level, &Serial, &cache, &gamma, &x, dy, dgamma_, dbeta_);
+            let result = batchnorm::backward(level, &Serial, ROWS, &cache, &gamma, &x, dy, dgamma_, dbeta_);
             (result, vec![dy.clone(), dgamma, dbeta])
         },
     });
@@ -208,22 +318,34 @@ fn batch_norm_lengths() {
 fn batch_norm_shapes() {
     for level in levels() {
         // Not whole groups: the length fits, the kernel does not count in it.
-        for width in [0, 1, 8, 15, 17, usize::MAX, usize::MAX - 15] {
-            let held = if width > 100 { 0 } else { width };
-            let (x, mut cache) = (buffer(4 * held), buffer(5 * held));
-            let result = batchnorm::statistics(level, &Serial, width, 1e-5, &x, &mut cache);
+        for width in [0, 1, 8, 15, 17] {
+            let (x, mut cache) = (buffer(4 * width), buffer(5 * width));
+            let result = batchnorm::statistics(level, &Serial, 4, 1e-5, &x, &mut cache);
             assert!(result.is_err(), "statistics of {width} columns");
-            let (mut mean, mut var, mut y) = (buffer(held), buffer(held), buffer(4 * held));
+            let (mut mean, mut var, mut y) = (buffer(width), buffer(width), buffer(4 * width));
             let result = batchnorm::update_running(&cache, 4, 0.1, true, &mut mean, &mut var);
-            assert!(result.is_err(), "running statistics of {held} columns");
-            assert!(batchnorm::normalize(level, &Serial, &cache, &mean, &var, &x, &mut y).is_err());
+            assert!(result.is_err(), "running statistics of {width} columns");
+            assert!(batchnorm::normalize(level, &Serial, 4, &cache, &mean, &var, &x, &mut y).is_err());
+            let (dgamma, dbeta) = (&mut mean.clone(), &mut var.clone());
+            assert!(batchnorm::backward(level, &Serial, 4, &cache, &mean, &x, &mut y, dgamma, dbeta).is_err());
             assert!(batchnorm::freeze(level, 1e-5, &mean, &var, &mut cache).is_err());
-            assert!([cache, mean, var, y].iter().flatten().all(|value| *value == CANARY));
+            assert!([&cache, &mean, &var, &y, dgamma, dbeta].into_iter().flatten().all(|value| *value == CANARY));
+        }
+        // Numbers of rows whose product with the width overflows.
+        for rows in [usize::MAX, usize::MAX / 16 + 1, usize::MAX / 16 + 2] {
+            let (x, mut y, mut cache, mut vector) = (buffer(16), buffer(16), buffer(80), buffer(16));
+            let gamma = buffer(16);
+            assert!(batchnorm::statistics(level, &Serial, rows, 1e-5, &x, &mut cache).is_err());
+            assert!(batchnorm::normalize(level, &Serial, rows, &cache, &gamma, &gamma, &x, &mut y).is_err());
+            let result =
+                batchnorm::backward(level, &Serial, rows, &cache, &gamma, &x, &mut y, &mut vector, &mut buffer(16));
+            assert!(result.is_err());
+            assert!([cache, y, vector].iter().flatten().all(|value| *value == CANARY));
         }
         for rows in [0, 1] {
             let (x, mut cache, mut mean, mut var) = (buffer(rows * 16), buffer(80), buffer(16), buffer(16));
             let refused = Err(Error::BatchOfOne);
-            assert_eq!(batchnorm::statistics(level, &Serial, 16, 1e-5, &x, &mut cache), refused);
+            assert_eq!(batchnorm::statistics(level, &Serial, rows, 1e-5, &x, &mut cache), refused);
             assert_eq!(batchnorm::update_running(&cache, rows, 0.1, true, &mut mean, &mut var), refused);
             assert!([cache, mean, var].iter().flatten().all(|value| *value == CANARY));
         }
@@ -233,21 +355,20 @@ fn batch_norm_shapes() {
 #[test]
 fn softmax_lengths() {
     let values = ROWS * 32;
-    let whole = &[(0, 0), (0, values * 2)];
     for (name, kernel) in
-        [("softmax", softmax::softmax as fn(_, _, &mut _) -> _), ("log-softmax", softmax::log_softmax)]
+        [("softmax", softmax::softmax as fn(_, _, _, &mut _) -> _), ("log-softmax", softmax::log_softmax)]
     {
         refuses(&Entry {
             name,
             lengths: &[values],
-            also: whole,
+            also: &[],
             call: &|level, len| {
                 let mut x = buffer(len[0]);
-                (kernel(level, OUTPUTS, &mut x), vec![x])
+                (kernel(level, OUTPUTS, ROWS, &mut x), vec![x])
             },
         });
     }
-    type Backward = fn(Level, usize, &[f32], &mut [f32]) -> Result<(), Error>;
+    type Backward = fn(Level, usize, usize, &[f32], &mut [f32]) -> Result<(), Error>;
     let backward: [(&str, Backward); 2] =
         [("softmax gradient", softmax::softmax_backward), ("log-softmax gradient", softmax::log_softmax_backward)];
     for (name, kernel) in backward {
@@ -257,20 +378,26 @@ fn softmax_lengths() {
             also: &[],
             call: &|level, len| {
                 let (y, mut dy) = (buffer(len[0]), buffer(len[1]));
-                (kernel(level, OUTPUTS, &y, &mut dy), vec![dy])
+                (kernel(level, OUTPUTS, ROWS, &y, &mut dy), vec![dy])
             },
         });
     }
     for level in levels() {
-        for cols in [0, usize::MAX, usize::MAX - 15, usize::MAX / 2] {
+        let cols = [0, MAX_WIDTH + 1, usize::MAX, usize::MAX - 15, usize::MAX / 2].map(|cols| (cols, 1));
+        // A number of rows whose product with the columns overflows.
+        let rows = [usize::MAX, usize::MAX / 16 + 1, usize::MAX / 16 + 2].map(|rows| (3, rows));
+        for (cols, rows) in cols.into_iter().chain(rows) {
             for len in [0, 16] {
-                let mut x = buffer(len);
-                assert!(softmax::softmax(level, cols, &mut x).is_err(), "{cols} columns");
-                assert!(softmax::log_softmax(level, cols, &mut x).is_err(), "{cols} columns");
-                assert!(softmax::softmax_backward(level, cols, &[], &mut x).is_err(), "{cols} columns");
+                let (y, mut x) = (buffer(len), buffer(len));
+                assert!(softmax::softmax(level, cols, rows, &mut x).is_err(), "{rows} rows of {cols}");
+                assert!(softmax::log_softmax(level, cols, rows, &mut x).is_err(), "{rows} rows of {cols}");
+                for (_, kernel) in backward {
+                    assert!(kernel(level, cols, rows, &y, &mut x).is_err(), "{rows} rows of {cols}");
+                }
                 assert!(x.iter().all(|x| *x == CANARY));
             }
         }
+        assert_eq!(softmax::softmax(level, OUTPUTS, 0, &mut []), Ok(()), "no rows are no error");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sums across a row: softmax, log-softmax, their gradients, and the norm of a slice.
 
+use crate::common::layout::{group, ungroup};
 use crate::common::values::{Rng, Values, sizes};
 use crate::common::{Group, Tally, groups, rounds};
 use evenkeel::Level;
@@ -42,8 +43,8 @@ fn plain_padding(cols: usize, x: &mut [f32]) {
     }
 }
 
-type Forward = fn(Level, usize, &mut [f32]) -> Result<(), Error>;
-type Backward = fn(Level, usize, &[f32], &mut [f32]) -> Result<(), Error>;
+type Forward = fn(Level, usize, usize, &mut [f32]) -> Result<(), Error>;
+type Backward = fn(Level, usize, usize, &[f32], &mut [f32]) -> Result<(), Error>;
 
 pub(crate) fn check(
     tallies: &mut [Tally; 4],
@@ -69,13 +70,16 @@ pub(crate) fn check(
             for kind in 0..2 {
                 let mut found = x.clone();
                 spoil(cols, &mut found);
-                forward[kind](*level, cols, &mut found).expect("the lengths are right");
-                tallies[kind].compare(*level, size, &found, &outputs[kind]);
+                let mut found = group(cols, &found);
+                forward[kind](*level, cols, rows, &mut found).expect("the lengths are right");
+                tallies[kind].compare(*level, size, &ungroup(cols, &found), &outputs[kind]);
 
                 let (mut y, mut found) = (outputs[kind].clone(), dy.clone());
                 spoil(cols, &mut y);
                 spoil(cols, &mut found);
-                backward[kind](*level, cols, &y, &mut found).expect("the lengths are right");
+                let (y, mut found) = (group(cols, &y), group(cols, &found));
+                backward[kind](*level, cols, rows, &y, &mut found).expect("the lengths are right");
+                let mut found = ungroup(cols, &found);
                 plain_padding(cols, &mut found);
                 tallies[2 + kind].compare(*level, size, &found, &gradients[kind]);
             }
@@ -92,7 +96,7 @@ fn covering() {
     let (groups, rng, mut tallies) = (groups(), &mut Rng::new(31), tallies());
     for _ in 0..rounds(4) {
         for cols in sizes() {
-            let rows = if cols > 200 { 1 + rng.below(3) } else { rng.below(18) };
+            let rows = if cols > 200 { 1 + rng.below(3) } else { rng.below(41) };
             for values in [Values::Plain, Values::Hard, Values::NonFinite] {
                 check(&mut tallies, &groups, rng, (rows, cols), values);
             }
@@ -108,13 +112,13 @@ fn infinite_logits() {
         for cols in [1, 5, 16, 17, 40] {
             for special in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
                 let mut x = vec![special; padded(cols)];
-                softmax::softmax(level, cols, &mut x).expect("the lengths are right");
+                softmax::softmax(level, cols, 1, &mut x).expect("the lengths are right");
                 assert!(x[..cols].iter().all(|x| x.is_nan()), "{level}: {cols} of {special}: {x:?}");
             }
             // One finite value among negative infinities takes all.
             let mut x = vec![f32::NEG_INFINITY; padded(cols)];
             x[cols - 1] = -3.0;
-            softmax::softmax(level, cols, &mut x).expect("the lengths are right");
+            softmax::softmax(level, cols, 1, &mut x).expect("the lengths are right");
             assert_eq!(x[cols - 1], 1.0);
             assert_eq!(x.iter().sum::<f32>(), 1.0);
         }

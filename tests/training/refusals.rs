@@ -10,7 +10,7 @@ use evenkeel::{
     Dataset, EarlyStopping, Error, Labels, Level, Loss, Mlp, Optimizer, Schedule, Serial, Targets, Trainer, View,
 };
 
-use crate::{assert_same, blobs, net};
+use crate::{assert_same, bits, blobs, net};
 
 const NET: &str = "dense(8) bn relu dense(3)";
 
@@ -259,6 +259,27 @@ fn sessions() {
     }
     let sound = session.weights().0.iter().chain(session.moments()).all(|value| value.is_finite());
     assert!(sound, "rubbish in the borrowed buffers reached the weights");
+    // Predictions: as many values as the rows have outputs, or none at all.
+    for (rows, values, outputs) in [(2, 10, 0), (2, 10, 5), (2, 10, 7), (2, 10, 32), (2, 9, 6), (0, 0, 0), (5, 25, 15)]
+    {
+        let mut found = vec![7.25; outputs];
+        let error = session.predict(&[0.5; 25][..values], rows, &mut found).unwrap_err();
+        match error {
+            Error::BatchRows { rows: refused, planned: 4 } => assert_eq!(refused, rows),
+            Error::Length { what: "outputs", expected: 6, found } => assert_eq!(found, outputs),
+            Error::Length { what: "batch inputs", expected: 10, found: 9 } => {}
+            _ => panic!("{error:?}"),
+        }
+        assert!(found.iter().all(|value| *value == 7.25));
+    }
+    let mut found = [f32::NAN; 6];
+    session.predict(&inputs, 2, &mut found).unwrap();
+    // The rows lie one after the other: alone, each gives the same.
+    for (row, found) in inputs.chunks(5).zip(found.chunks(3)) {
+        let mut alone = [f32::NAN; 3];
+        session.predict(row, 1, &mut alone).unwrap();
+        assert_eq!(bits(&alone), bits(found));
+    }
     // A batch beyond any memory has lengths beyond any slice.
     assert_eq!(network.plan(usize::MAX).work_len(), usize::MAX);
     let mut all = lengths.map(|length| vec![0.0_f32; length]);

@@ -219,13 +219,13 @@ impl TwinLayer {
         (x.iter().enumerate().map(|(i, x)| (x - mean[i % width]) * inv_std[i % width]).collect(), inv_std)
     }
 
-    /// What dropout multiplies each value by.
+    /// What dropout multiplies each value by: each group of sixteen features has a stretch of the stream to itself.
     fn mask(&self, rate: f32, rows: usize, mode: Mode) -> Vec<f64> {
         let Mode::Train { seed, step } = mode else { return vec![1.0; rows * self.inputs] };
         let keep = 1.0 - f64::from(rate);
         let threshold = libm::floor(keep * 4_294_967_296.0);
         let stream = Stream::new(seed, Purpose::Dropout, self.index as u32, step as u32);
-        let element = |row: usize, col: usize| (row * padded(self.inputs) + col) as u64;
+        let element = |row: usize, col: usize| ((col / 16) as u64) << 36 | (row * 16 + col % 16) as u64;
         let kept = |row, col| f64::from(stream.word(element(row, col))) < threshold;
         let each = (0..rows).flat_map(|row| (0..self.inputs).map(move |col| (row, col)));
         each.map(|(row, col)| if kept(row, col) { 1.0 / keep } else { 0.0 }).collect()

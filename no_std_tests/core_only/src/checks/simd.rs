@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The answers: with one rounding in a multiply-add, and with two where that differs.
-const ANSWERS: [(&str, u32, u32); 31] = [
+const ANSWERS: [(&str, u32, u32); 32] = [
     ("load_f16", 0x7b5a_fcde, 0x7b5a_fcde),
     ("add", 0xa3ce_9ab2, 0xa3ce_9ab2),
     ("sub", 0x082a_6f08, 0x082a_6f08),
@@ -40,6 +40,7 @@ const ANSWERS: [(&str, u32, u32); 31] = [
     ("mul_wide.high", 0x6e97_fe14, 0x6e97_fe14),
     ("mul_wide.low", 0xf2b8_3814, 0xf2b8_3814),
     ("splat_u32", 0x0d3f_16a4, 0x0d3f_16a4),
+    ("transpose", 0xa07b_6bdc, 0xa07b_6bdc),
     ("dot_panel(0)", 0x983c_49cc, 0x983c_49cc),
     ("dot_panel(256)", 0x21d0_5215, 0x7cbd_b3e2),
     ("dot_panel(300)", 0xc392_f344, 0xd239_507e),
@@ -89,6 +90,7 @@ impl Kernel for Operations {
             words(s, |a, _, n| s.mul_wide(a, n).0),
             words(s, |a, _, n| s.mul_wide(a, n).1),
             words(s, |_, _, n| s.splat_u32(n)),
+            transposed(s),
             chain(s, 0),
             chain(s, 256),
             chain(s, 300),
@@ -128,6 +130,17 @@ fn halves<S: Simd>(s: S) -> u32 {
     let (mut hash, mut out) = (Hash::new(), [0.0; LANES]);
     for first in (0..=u16::MAX).step_by(LANES) {
         s.store(s.load_f16(&from_fn(|i| first + i as u16)), &mut out);
+        out.iter().for_each(|x| hash.float(*x));
+    }
+    hash.0
+}
+
+/// A block with rows and lanes exchanged.
+#[inline(always)]
+fn transposed<S: Simd>(s: S) -> u32 {
+    let (mut numbers, mut hash, mut out) = (Numbers::new(0x7a95), Hash::new(), [0.0; LANES]);
+    for row in s.transpose(from_fn(|_| s.load(&from_fn(|_| f32::from_bits(numbers.any()))))) {
+        s.store(row, &mut out);
         out.iter().for_each(|x| hash.float(*x));
     }
     hash.0

@@ -1,0 +1,69 @@
+//! Groups of features: where each value lies, and the way there and back.
+
+use crate::common::values::Rng;
+use evenkeel::kernels::groups::{from_groups, to_groups};
+use evenkeel::layer::padded;
+
+/// What lies behind the groups and must stay.
+const BEHIND: u32 = 0x40e8_0000;
+
+/// Any bits at all: nothing is computed, so those of a NaN stay too.
+fn any(rng: &mut Rng, len: usize) -> Vec<f32> {
+    (0..len).map(|_| f32::from_bits(rng.next() as u32)).collect()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn each_value_in_its_place_and_back() {
+    let rng = &mut Rng::new(81);
+    let mut values = 0;
+    for rows in 0..=40 {
+        for cols in (1..=67).chain([255, 256, 257]) {
+            let plain = any(rng, rows * cols);
+            let mut expected = vec![0; rows * padded(cols) + 16];
+            expected[rows * padded(cols)..].fill(BEHIND);
+            for row in 0..rows {
+                for col in 0..cols {
+                    expected[(col / 16 * rows + row) * 16 + col % 16] = plain[row * cols + col].to_bits();
+                }
+            }
+            let mut grouped = vec![f32::NAN; rows * padded(cols) + 16];
+            grouped[rows * padded(cols)..].fill(f32::from_bits(BEHIND));
+            to_groups(rows, cols, &plain, &mut grouped);
+            assert!(bits(&grouped) == expected, "{rows} rows of {cols} in groups");
+            let mut back = vec![f32::from_bits(BEHIND); plain.len()];
+            from_groups(rows, cols, &grouped, &mut back);
+            assert!(bits(&back) == bits(&plain), "{rows} rows of {cols} back");
+            values += plain.len();
+        }
+    }
+    println!("groups of features: {values} values, there and back");
+}
+
+/// A single row is the plain row, and so is any batch of at most sixteen features.
+#[test]
+fn one_row_or_one_group_is_plain() {
+    let rng = &mut Rng::new(82);
+    for (rows, cols) in [(1, 16), (1, 48), (1, 1024), (2, 16), (40, 16)] {
+        let plain = any(rng, rows * cols);
+        let mut grouped = vec![0.0; plain.len()];
+        to_groups(rows, cols, &plain, &mut grouped);
+        assert!(bits(&grouped) == bits(&plain), "{rows} rows of {cols}");
+    }
+}
+
+/// Lengths that do not fit are the caller's mistake: what fits is copied, and nothing panics.
+#[test]
+fn lengths_that_do_not_fit() {
+    let sizes = [0, 1, 2, 3, 15, 16, 17, 48, usize::MAX / 16, usize::MAX - 15, usize::MAX];
+    let lengths = [0, 1, 15, 16, 17, 48, 100];
+    for (rows, cols) in sizes.iter().flat_map(|rows| sizes.map(|cols| (*rows, cols))) {
+        for (short, long) in lengths.iter().flat_map(|short| lengths.map(|long| (*short, long))) {
+            to_groups(rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
+            from_groups(rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
+        }
+    }
+}
