@@ -170,7 +170,7 @@ impl<'a> Net<'a> {
                 (current, next) = (next, current);
             } else {
                 if !in_scratch {
-                    to_groups(rows, self.inputs(), input, &mut current[..rows * padded(self.inputs())]);
+                    to_groups(split, rows, self.inputs(), input, &mut current[..rows * padded(self.inputs())]);
                 }
                 in_place(level, split, op, rows, current)?;
             }

@@ -57,6 +57,8 @@ pub struct Node {
     pub state: Part,
     /// Among the caches: what a batch norm keeps between forward and backward.
     pub cache: Part,
+    /// Among the sums of squares: one for each panel of a dense layer's weight gradient.
+    pub squares: Part,
     /// Where the output lies among the activations, in values for each row of the batch. Equal to the position of
     /// the input if the layer works in place.
     pub output: usize,
@@ -87,6 +89,7 @@ struct Walk {
     params: usize,
     state: usize,
     cache: usize,
+    squares: usize,
     activations: usize,
     current: usize,
     width: usize,
@@ -99,6 +102,7 @@ impl Walk {
             params: 0,
             state: 0,
             cache: 0,
+            squares: 0,
             // The caller's rows come first, copied into groups.
             activations: padded(network.inputs()),
             current: 0,
@@ -118,8 +122,10 @@ impl Walk {
             _ => (inputs, 0, 0, 0),
         };
         let cache = if state > 0 { batchnorm::cache_len(padded(inputs)) } else { 0 };
-        let exact =
-            if let Layer::Dense { outputs, .. } = layer { panels::weight_len(inputs, outputs) } else { weights };
+        let (exact, squares) = match layer {
+            Layer::Dense { outputs, .. } => (panels::weight_len(inputs, outputs), panels::panels(outputs)),
+            _ => (weights, 0),
+        };
         let (in_place, needed) = match layer {
             Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
             Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),
@@ -150,12 +156,14 @@ impl Walk {
             bias: Part::after(self.params.saturating_add(weights), bias),
             state: Part::after(self.state, state),
             cache: Part::after(self.cache, cache),
+            squares: Part::after(self.squares, squares),
             output,
             input: self.current,
         };
         self.params = self.params.saturating_add(weights).saturating_add(bias);
         self.state = self.state.saturating_add(state);
         self.cache = self.cache.saturating_add(cache);
+        self.squares = self.squares.saturating_add(squares);
         self.current = output;
         self.width = outputs;
         self.needed = needed;
@@ -241,6 +249,7 @@ impl Network<'_> {
             cache: end.cache,
             transposed,
             row_losses: batch.saturating_mul(2),
+            squares: end.squares,
         }
     }
 }
@@ -264,6 +273,8 @@ pub struct Plan {
     pub transposed: usize,
     /// Loss and hit of each row.
     pub row_losses: usize,
+    /// Sums of the squares of gradients, by panel.
+    pub squares: usize,
 }
 
 impl Plan {
@@ -275,6 +286,7 @@ impl Plan {
             .saturating_add(self.cache)
             .saturating_add(self.transposed)
             .saturating_add(self.row_losses)
+            .saturating_add(self.squares)
     }
 
     /// Cuts a work buffer into its parts.
@@ -283,8 +295,9 @@ impl Plan {
         let (delta, rest) = rest.split_at_mut(self.delta);
         let (spare, rest) = rest.split_at_mut(self.delta);
         let (cache, rest) = rest.split_at_mut(self.cache);
-        let (transposed, row_losses) = rest.split_at_mut(self.transposed);
-        Work { activations, delta, spare, cache, transposed, row_losses }
+        let (transposed, rest) = rest.split_at_mut(self.transposed);
+        let (row_losses, squares) = rest.split_at_mut(self.row_losses);
+        Work { activations, delta, spare, cache, transposed, row_losses, squares }
     }
 }
 
@@ -298,6 +311,7 @@ pub(crate) struct Work<'w> {
     pub(crate) cache: &'w mut [f32],
     pub(crate) transposed: &'w mut [f32],
     pub(crate) row_losses: &'w mut [f32],
+    pub(crate) squares: &'w mut [f32],
 }
 
 impl Work<'_> {

@@ -185,7 +185,8 @@ impl<'m, P: Split> Session<'m, P> {
         let moments = rules.optimizer.moments().saturating_mul(self.plan.params);
         check_len("optimiser moments", moments, self.buffers.moments.len())?;
         let score = self.differentiate(batch, rules.loss, moment)?;
-        let scale = backward::clip(self.level, rules.clip, self.buffers.gradients)
+        let squares = self.plan.carve(self.buffers.work).squares;
+        let scale = backward::clip(self.level, &self.network, rules.clip, squares, self.buffers.gradients)
             .ok_or_else(|| backward::first_non_finite_gradient(&self.network, self.buffers.gradients))?;
         forward::update_running(&self.network, &self.plan, batch.rows, self.buffers.state, self.buffers.work)?;
         let factors = rules.optimizer.factors(moment.step, moment.lr, scale, rules.l2);
@@ -269,7 +270,7 @@ impl<'m, P: Split> Session<'m, P> {
         let work = self.plan.carve(self.buffers.work);
         let outputs = &work.activations[node.output * self.plan.batch..][..batch.rows * width];
         let delta = &mut work.delta[..batch.rows * width];
-        loss::evaluate(self.level, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
+        loss::evaluate(self.level, self.split, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
     }
 
     fn update(&mut self, factors: optim::Factors, decay_all: bool) -> Result<(), Error> {
@@ -278,6 +279,10 @@ impl<'m, P: Split> Session<'m, P> {
             1 => (&mut self.buffers.moments[..], &mut [] as &mut [f32]),
             _ => self.buffers.moments.split_at_mut(self.plan.params),
         };
+        if decay_all || !factors.decays() {
+            let (params, gradients) = (&mut *self.buffers.params, &*self.buffers.gradients);
+            return optim::update(self.level, self.split, factors, params, gradients, first, second);
+        }
         for node in self.network.nodes() {
             let penalised = matches!(node.layer, crate::layer::Layer::Dense { .. }) || decay_all;
             for (part, penalised) in [(node.weights, penalised), (node.bias, decay_all)] {

@@ -8,6 +8,7 @@
 use crate::error::{Error, check_len};
 use crate::layer::{MAX_WIDTH, padded};
 use crate::simd::{Group, LANES};
+use crate::split::Split;
 
 /// The rows that a dense layer reads: in groups, or as the caller's plain rows.
 #[derive(Clone, Copy, Debug)]
@@ -86,19 +87,28 @@ impl<'a> Rows<'a> {
 }
 
 /// Copies plain rows of `cols` values into groups; the lanes beyond the last column become zero.
-pub fn to_groups(rows: usize, cols: usize, plain: &[f32], grouped: &mut [f32]) {
-    let (grouped, _) = grouped.as_chunks_mut::<LANES>();
-    for (first, block) in (0..cols).step_by(LANES).zip(grouped.chunks_exact_mut(rows.max(1))) {
-        let lanes = LANES.min(cols - first);
-        for (row, out) in plain.chunks_exact(cols).zip(block) {
-            if let Some(group) = row[first..].first_chunk() {
-                *out = *group;
-            } else {
-                *out = [0.0; LANES];
-                out[..lanes].copy_from_slice(&row[first..]);
+pub fn to_groups(split: &impl Split, rows: usize, cols: usize, plain: &[f32], grouped: &mut [f32]) {
+    /// Values worth handing to another thread: two microseconds' worth.
+    const WORTH: usize = 1 << 14;
+    let (rows, groups) = (rows.max(1), cols.div_ceil(LANES).max(1));
+    let tasks = (rows.saturating_mul(cols) / WORTH).clamp(1, split.workers().max(1));
+    let per_task = groups.div_ceil(tasks);
+    let chunk = per_task.saturating_mul(rows).saturating_mul(LANES);
+    split.run([grouped], [chunk], &|task, [grouped]| {
+        let (grouped, _) = grouped.as_chunks_mut::<LANES>();
+        for (group, block) in grouped.chunks_exact_mut(rows).enumerate() {
+            let first = (task * per_task + group) * LANES;
+            let lanes = LANES.min(cols.saturating_sub(first));
+            for (row, out) in plain.chunks_exact(cols.max(1)).zip(block) {
+                if let Some(group) = row.get(first..).and_then(|row| row.first_chunk()) {
+                    *out = *group;
+                } else {
+                    *out = [0.0; LANES];
+                    out[..lanes].copy_from_slice(&row[first..]);
+                }
             }
         }
-    }
+    });
 }
 
 /// Copies groups into plain rows of `cols` values.

@@ -9,20 +9,41 @@ use crate::simd::{LANES, Simd, level::kernel};
 /// Chains of 256 groups in sixteen lanes, folded in the fixed tree and added up in `f64`.
 #[must_use]
 pub fn norm(level: Level, x: &[f32]) -> f64 {
-    let squares = sum_of_squares(level, x);
+    norm_from(sum_of_squares(level, x), x)
+}
+
+/// The norm of `x` from the sum of its squares, which may have overflowed an `f32` though the values are finite.
+pub(crate) fn norm_from(squares: f64, x: &[f32]) -> f64 {
     if squares.is_finite() || x.iter().any(|value| !value.is_finite()) {
         return libm::sqrt(squares);
     }
-    // Finite values whose squares overflow an f32.
     libm::sqrt(x.iter().map(|value| f64::from(*value) * f64::from(*value)).sum())
 }
 
-kernel! { fn sum_of_squares(x: &[f32]) -> f64 = sum_of_squares_body; }
+kernel! { pub(crate) fn sum_of_squares(x: &[f32]) -> f64 = sum_of_squares_body; }
 
 #[inline(always)]
 fn sum_of_squares_body<S: Simd>(s: S, x: &[f32]) -> f64 {
+    let (chains, rest) = x.as_chunks::<LANES>().0.as_chunks::<BLOCK>();
+    // Four chains side by side: each addition waits for the one before it.
+    let (four, single) = chains.as_chunks::<4>();
     let mut total = 0.0;
-    for groups in x.as_chunks::<LANES>().0.chunks(BLOCK) {
+    for chains in four {
+        let mut acc = [s.splat(0.0); 4];
+        for g in 0..BLOCK {
+            for c in 0..4 {
+                let value = s.load(&chains[c][g]);
+                acc[c] = s.mul_add(value, value, acc[c]);
+            }
+        }
+        for acc in acc {
+            total += f64::from(fold_sum(s, acc));
+        }
+    }
+    for groups in single.iter().map(|chain| &chain[..]).chain([rest]) {
+        if groups.is_empty() {
+            continue;
+        }
         let mut acc = s.splat(0.0);
         for group in groups {
             let value = s.load(group);

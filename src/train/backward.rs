@@ -61,21 +61,29 @@ fn stage(
             let (weights, bias) = both.split_at_mut(node.bias.start - node.weights.start);
             let weights = &mut weights[..node.weights.len];
             let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
-            let panels = |task: usize, delta: &mut [f32], weights: &mut [f32]| {
-                let parts = delta.chunks_mut(TOGETHER * block).zip(weights.chunks_mut(TOGETHER * LANES * node.inputs));
-                for (part, (delta, weights)) in parts.enumerate() {
+            let squares = node.squares.of_mut(work.squares);
+            let panels = |task: usize, delta: &mut [f32], weights: &mut [f32], squares: &mut [f32]| {
+                let per_panel = LANES * node.inputs;
+                let parts = delta.chunks_mut(TOGETHER * block).zip(weights.chunks_mut(TOGETHER * per_panel));
+                for (part, ((delta, weights), squares)) in parts.zip(squares.chunks_mut(TOGETHER)).enumerate() {
                     let first = task * per_task + part * TOGETHER;
                     then.backward(first, &output[first * block..][..delta.len()], delta);
                     dense::some_weights(level, shape, first, rows, input, delta, weights);
+                    // While they are in the cache: the step asks whether all are finite.
+                    for (square, panel) in squares.iter_mut().zip(weights.chunks(per_panel)) {
+                        *square = reduce::sum_of_squares(level, panel) as f32;
+                    }
                 }
             };
-            let chunks = [per_task * block, per_task * LANES * node.inputs, per_task * LANES];
+            let chunks = [per_task * block, per_task * LANES * node.inputs, per_task];
             if bias.is_empty() {
-                let chunks = [chunks[0], chunks[1]];
-                split.run([&mut *delta, weights], chunks, &|task, [delta, weights]| panels(task, delta, weights));
+                split.run([&mut *delta, weights, squares], chunks, &|task, [delta, weights, squares]| {
+                    panels(task, delta, weights, squares);
+                });
             } else {
-                split.run([&mut *delta, weights, bias], chunks, &|task, [delta, weights, bias]| {
-                    panels(task, delta, weights);
+                let chunks = [chunks[0], chunks[1], chunks[2], per_task * LANES];
+                split.run([&mut *delta, weights, squares, bias], chunks, &|task, [delta, weights, squares, bias]| {
+                    panels(task, delta, weights, squares);
                     dense::column_sums(level, delta, rows, bias);
                 });
             }
@@ -136,8 +144,24 @@ fn stage(
 
 /// Applies the clipping: returns the factor that the optimiser multiplies the gradients by, or `None` if a gradient
 /// is not finite.
-pub(super) fn clip(level: Level, clip: Clip, gradients: &mut [f32]) -> Option<f32> {
-    let norm = reduce::norm(level, gradients);
+///
+/// The squares of dense weights were summed up with the gradients, by panel; those of the other parameters, in the order
+/// of the layers, are added here.
+pub(super) fn clip(
+    level: Level,
+    network: &Network<'_>,
+    clip: Clip,
+    squares: &[f32],
+    gradients: &mut [f32],
+) -> Option<f32> {
+    let mut sum: f64 = squares.iter().map(|square| f64::from(*square)).sum();
+    for node in network.nodes() {
+        if let Layer::BatchNorm(_) = node.layer {
+            sum += reduce::sum_of_squares(level, node.weights.of(gradients));
+        }
+        sum += reduce::sum_of_squares(level, node.bias.of(gradients));
+    }
+    let norm = reduce::norm_from(sum, gradients);
     if !norm.is_finite() {
         return None;
     }

@@ -87,7 +87,8 @@ impl<P: Split> Pass<'_, P> {
         work: &mut Work<'_>,
     ) -> Result<(), Error> {
         let rows = batch.rows;
-        to_groups(rows, network.inputs(), batch.inputs, &mut work.activations[..rows * padded(network.inputs())]);
+        let input = &mut work.activations[..rows * padded(network.inputs())];
+        to_groups(self.split, rows, network.inputs(), batch.inputs, input);
         let mut nodes = network.nodes().peekable();
         while let Some(node) = nodes.next() {
             let first = node.index + 1;

@@ -123,6 +123,11 @@ enum Rule {
 }
 
 impl Factors {
+    /// Whether there is a penalty on the parameter's size.
+    pub(crate) fn decays(&self) -> bool {
+        self.l2 != 0.0 || matches!(self.rule, Rule::Adam { keep, .. } if keep != 1.0)
+    }
+
     /// The same without penalties on the parameter's size: for biases and batch-norm parameters.
     #[must_use]
     pub fn without_decay(mut self) -> Self {

@@ -1,13 +1,14 @@
 //! Between the reference's rows and the kernels' groups: what the reference computes stays row after row.
 
 use evenkeel::kernels::groups::{from_groups, to_groups};
+use evenkeel::split::Serial;
 use evenkeel::layer::padded;
 
 /// Rows of `padded(cols)` values as groups of sixteen features, the padding with them.
 pub(crate) fn group(cols: usize, rows: &[f32]) -> Vec<f32> {
     let width = padded(cols);
     let mut groups = vec![f32::NAN; rows.len()];
-    to_groups(rows.len() / width, width, rows, &mut groups);
+    to_groups(&Serial, rows.len() / width, width, rows, &mut groups);
     groups
 }
 

@@ -13,7 +13,7 @@ use crate::file::{File, Tally, ulp};
 fn pad(values: &[f32], cols: usize) -> Vec<f32> {
     let rows = values.len() / cols;
     let mut groups = vec![0.0; rows * padded(cols)];
-    to_groups(rows, cols, values, &mut groups);
+    to_groups(&Serial, rows, cols, values, &mut groups);
     groups
 }
 

@@ -2,6 +2,7 @@
 
 use crate::common::values::Rng;
 use evenkeel::kernels::groups::{from_groups, to_groups};
+use evenkeel::split::Serial;
 use evenkeel::layer::padded;
 
 /// What lies behind the groups and must stay.
@@ -32,7 +33,7 @@ fn each_value_in_its_place_and_back() {
             }
             let mut grouped = vec![f32::NAN; rows * padded(cols) + 16];
             grouped[rows * padded(cols)..].fill(f32::from_bits(BEHIND));
-            to_groups(rows, cols, &plain, &mut grouped);
+            to_groups(&Serial, rows, cols, &plain, &mut grouped);
             assert!(bits(&grouped) == expected, "{rows} rows of {cols} in groups");
             let mut back = vec![f32::from_bits(BEHIND); plain.len()];
             from_groups(rows, cols, &grouped, &mut back);
@@ -50,7 +51,7 @@ fn one_row_or_one_group_is_plain() {
     for (rows, cols) in [(1, 16), (1, 48), (1, 1024), (2, 16), (40, 16)] {
         let plain = any(rng, rows * cols);
         let mut grouped = vec![0.0; plain.len()];
-        to_groups(rows, cols, &plain, &mut grouped);
+        to_groups(&Serial, rows, cols, &plain, &mut grouped);
         assert!(bits(&grouped) == bits(&plain), "{rows} rows of {cols}");
     }
 }
@@ -62,7 +63,7 @@ fn lengths_that_do_not_fit() {
     let lengths = [0, 1, 15, 16, 17, 48, 100];
     for (rows, cols) in sizes.iter().flat_map(|rows| sizes.map(|cols| (*rows, cols))) {
         for (short, long) in lengths.iter().flat_map(|short| lengths.map(|long| (*short, long))) {
-            to_groups(rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
+            to_groups(&Serial, rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
             from_groups(rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
         }
     }

@@ -135,7 +135,7 @@ pub fn bn_train<P: Split>(bench: &Bench<'_, P>, case: &Case, rows: usize, cols: 
 /// Plain rows in groups.
 fn grouped(rows: usize, plain: &[f32]) -> Buffer {
     let mut buffer = Buffer::zeros(plain.len());
-    to_groups(rows, plain.len() / rows, plain, &mut buffer);
+    to_groups(&evenkeel::Serial, rows, plain.len() / rows, plain, &mut buffer);
     buffer
 }
 
