@@ -59,14 +59,7 @@ kernel! {
 ///
 /// # Errors
 /// [`Error::Length`] if both are not equally long.
-pub fn dropout_to(
-    level: Level,
-    x: &[f32],
-    y: &mut [f32],
-    rate: Rate,
-    stream: Stream,
-    first: u64,
-) -> Result<(), Error> {
+pub fn dropout_to(level: Level, x: &[f32], y: &mut [f32], rate: Rate, stream: Stream, first: u64) -> Result<(), Error> {
     check_len("dropout output", x.len(), y.len())?;
     between(level, x, y, rate, stream, first);
     Ok(())

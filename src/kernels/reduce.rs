@@ -4,7 +4,7 @@ use super::{BLOCK, softmax::fold_sum};
 use crate::Level;
 use crate::simd::{LANES, Simd, level::kernel};
 
-/// Euclidean norm of `x`, whose length is a multiple of sixteen. Not finite only if a value is not.
+/// Euclidean norm of `x`. Not finite only if a value is not.
 ///
 /// Chains of 256 groups in sixteen lanes, folded in the fixed tree and added up in `f64`.
 #[must_use]
@@ -24,7 +24,8 @@ kernel! { pub(crate) fn sum_of_squares(x: &[f32]) -> f64 = sum_of_squares_body; 
 
 #[inline(always)]
 fn sum_of_squares_body<S: Simd>(s: S, x: &[f32]) -> f64 {
-    let (chains, rest) = x.as_chunks::<LANES>().0.as_chunks::<BLOCK>();
+    let (groups, ragged) = x.as_chunks::<LANES>();
+    let (chains, rest) = groups.as_chunks::<BLOCK>();
     // Four chains side by side: each addition waits for the one before it.
     let (four, single) = chains.as_chunks::<4>();
     let mut total = 0.0;
@@ -41,12 +42,16 @@ fn sum_of_squares_body<S: Simd>(s: S, x: &[f32]) -> f64 {
         }
     }
     for groups in single.iter().map(|chain| &chain[..]).chain([rest]) {
-        if groups.is_empty() {
-            continue;
-        }
         let mut acc = s.splat(0.0);
         for group in groups {
             let value = s.load(group);
+            acc = s.mul_add(value, value, acc);
+        }
+        if groups.len() < BLOCK && !ragged.is_empty() {
+            // The last chain takes what is no whole group with it.
+            let mut group = [0.0; LANES];
+            group[..ragged.len()].copy_from_slice(ragged);
+            let value = s.load(&group);
             acc = s.mul_add(value, value, acc);
         }
         total += f64::from(fold_sum(s, acc));

@@ -49,11 +49,7 @@ pub(crate) fn masked<S: Simd>(s: S, v: S::F32, g: usize, cols: usize, fill: f32)
 
 /// Largest value and log-sum-exp parts of one row: `(max, Σ exp(x - max))`.
 #[inline(always)]
-pub(crate) fn max_and_sum<'x, S: Simd>(
-    s: S,
-    row: impl Iterator<Item = &'x Group> + Clone,
-    cols: usize,
-) -> (f32, f32) {
+pub(crate) fn max_and_sum<'x, S: Simd>(s: S, row: impl Iterator<Item = &'x Group> + Clone, cols: usize) -> (f32, f32) {
     let mut max = s.splat(f32::NEG_INFINITY);
     for (g, group) in row.clone().enumerate() {
         max = s.max(max, masked(s, s.load(group), g, cols, f32::NEG_INFINITY));

@@ -108,7 +108,8 @@ fn stage(
             let per_task = batchnorm::groups_per_task(width, rows, split.workers());
             let chunks = [per_task * block, per_task * LANES, per_task * LANES];
             split.run([delta, dgamma, dbeta], chunks, &|task, [delta, dgamma, dbeta]| {
-                let parts = delta.chunks_mut(4 * block).zip(dgamma.chunks_mut(4 * LANES).zip(dbeta.chunks_mut(4 * LANES)));
+                let parts =
+                    delta.chunks_mut(4 * block).zip(dgamma.chunks_mut(4 * LANES).zip(dbeta.chunks_mut(4 * LANES)));
                 for (part, (delta, (dgamma, dbeta))) in parts.enumerate() {
                     let first = task * per_task + part * 4;
                     let [input, output] = [input, output].map(|rows| &rows[first * block..][..delta.len()]);

@@ -1,8 +1,8 @@
 //! Between the reference's rows and the kernels' groups: what the reference computes stays row after row.
 
 use evenkeel::kernels::groups::{from_groups, to_groups};
-use evenkeel::split::Serial;
 use evenkeel::layer::padded;
+use evenkeel::split::Serial;
 
 /// Rows of `padded(cols)` values as groups of sixteen features, the padding with them.
 pub(crate) fn group(cols: usize, rows: &[f32]) -> Vec<f32> {

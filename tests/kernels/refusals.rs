@@ -206,60 +206,6 @@ fn dense_shapes() {
     }
 }
 
-/// Rows that their values cannot hold are refused as they are described, before there is a kernel to run.
-#[test]
-fn rows_that_are_not_there() {
-    let values = &buffer(48)[..];
-    let refused = |rows: Result<Rows<'_>, Error>, what: &str| {
-        let error = rows.expect_err(what);
-        assert!(matches!(error, Error::Length { what: "input", .. }), "{what}: {error}");
-    };
-    for (rows, features, stride) in [
-        (1, 1, 0),
-        (1, 2, 1),
-        (2, 2, 1),
-        (2, 25, 24),
-        (1, 49, 49),
-        (2, 24, 25),
-        (2, 1, 48),
-        (49, 1, 1),
-        (0, 2, 1),
-        (2, 2, usize::MAX),
-        (usize::MAX, 2, 2),
-        (usize::MAX, 1, usize::MAX),
-        (usize::MAX, usize::MAX, usize::MAX),
-    ] {
-        refused(Rows::plain(values, rows, features, stride), &format!("{rows} rows of {features}, {stride} apart"));
-    }
-    for (rows, features) in [
-        (2, 16),
-        (4, 16),
-        (1, 32),
-        (1, 49),
-        (0, 16),
-        (1, 0),
-        (usize::MAX, 16),
-        (usize::MAX / 16 + 1, 16),
-        (usize::MAX / 16 + 4, 16),
-        (1, MAX_WIDTH + 1),
-        (1, usize::MAX),
-        (0, usize::MAX),
-        (usize::MAX, usize::MAX),
-    ] {
-        refused(Rows::grouped(values, rows, features), &format!("{rows} rows of {features} in groups"));
-    }
-    for (rows, features, stride) in
-        [(1, 48, 48), (1, 3, 48), (2, 24, 24), (2, 1, 47), (3, 2, 23), (48, 1, 1), (0, 9, 9)]
-    {
-        let found = Rows::plain(values, rows, features, stride).expect("values enough");
-        assert_eq!((found.len(), found.is_empty(), found.features()), (rows, rows == 0, features));
-    }
-    for (rows, features) in [(1, 48), (1, 33), (3, 16), (3, 1)] {
-        let found = Rows::grouped(values, rows, features).expect("as many values");
-        assert_eq!((found.len(), found.is_empty(), found.features()), (rows, false, features));
-    }
-}
-
 #[test]
 fn batch_norm_lengths() {
     let (width, values) = (32, ROWS * 32);

@@ -1,7 +1,10 @@
 //! Everything that can be chosen learns a toy problem, and dropout at its ends does what it says.
 
 use evenkeel::fit::EpochRecord;
-use evenkeel::{Dataset, Init, Labels, Level, Loss, Mlp, Optimizer, Serial, Trainer, text};
+use evenkeel::kernels::{dropout, panels};
+use evenkeel::rng::{Purpose, Stream};
+use evenkeel::train::{Batch, Buffers, Moment, Session};
+use evenkeel::{Dataset, Init, Labels, Level, Loss, Mlp, Network, Optimizer, Serial, Targets, Trainer, text};
 
 use crate::{assert_same, bits, blobs, net};
 
@@ -126,4 +129,40 @@ fn standardised_inputs() {
     model.standardize = Some(evenkeel::model::Standardize::learn(&data.inputs, 4));
     let (_, best) = fit(&mut model, Optimizer::ADAM, 0.02, Loss::CrossEntropy, &data);
     assert!(best.val_accuracy.unwrap() > 0.95, "{best:?}");
+}
+
+/// Training's numbers of dropout's elements: lane `l` of row `r` in group `g` is `2³⁶ g + 16 r + l`, so neither the width
+/// nor the other rows decide what is dropped, nor who does the work.
+#[test]
+fn dropout_numbers_its_elements_by_group() {
+    let (moment, rate) = (Moment { seed: 77, step: 12, lr: 0.0 }, dropout::Rate::new(0.3).unwrap());
+    let stream = Stream::new(moment.seed, Purpose::Dropout, 0, moment.step as u32);
+    let layers = text::parse("dropout(0.3) dense(1, bias=false)").unwrap();
+    let (mut elements, mut dropped) = (0, 0);
+    for (width, rows) in [(1, 1), (7, 5), (16, 40), (33, 3), (33, 40), (100, 17)] {
+        let network = Network::new(width, &layers).unwrap();
+        let plan = network.plan(rows);
+        let [mut params, mut gradients] = [plan.params, plan.params].map(|len| vec![0.0; len]);
+        let mut work = vec![0.0; plan.work_len()];
+        let (params, gradients, work) = (&mut params[..], &mut gradients[..], &mut work[..]);
+        let buffers = Buffers { params, state: &mut [], gradients, moments: &mut [], work };
+        let mut session = Session::new(network, rows, buffers, Level::detect(), &Serial).unwrap();
+        let targets = vec![1.0; rows];
+        for row in 0..rows {
+            // One row of ones among zeros: the weights' gradient is 0 where that row's element was dropped.
+            let mut inputs = vec![0.0; rows * width];
+            inputs[row * width..][..width].fill(1.0);
+            let batch = Batch { inputs: &inputs, targets: Targets::Values(&targets), rows };
+            session.differentiate(batch, Loss::MeanSquaredError, moment).unwrap();
+            for feature in 0..width {
+                let found = session.gradients()[panels::position(width, 1, 0, feature)] != 0.0;
+                let element = ((feature / 16) as u64) << 36 | (16 * row + feature % 16) as u64;
+                let kept = u64::from(stream.word(element)) < rate.threshold();
+                assert_eq!(found, kept, "feature {feature} of {width}, row {row} of {rows}");
+                elements += 1;
+                dropped += u32::from(!kept);
+            }
+        }
+    }
+    println!("{elements} elements, {dropped} dropped");
 }

@@ -173,13 +173,7 @@ fn some(left: usize, most: usize) -> usize {
 
 /// A tile's rows of one block, as `[group][row][lane]`.
 #[inline(always)]
-fn copy_tile<'c, W>(
-    x: &Rows<'_>,
-    row: usize,
-    rows: usize,
-    block: &Block<'_, W>,
-    copy: &'c mut [Group],
-) -> &'c [Group] {
+fn copy_tile<'c, W>(x: &Rows<'_>, row: usize, rows: usize, block: &Block<'_, W>, copy: &'c mut [Group]) -> &'c [Group] {
     for r in 0..rows {
         let Some(values) = x.row(row + r).and_then(|row| row.get(block.start..)?.get(..block.len)) else { continue };
         let (groups, rest) = values.as_chunks::<LANES>();
