@@ -136,8 +136,8 @@ pub fn forward_then<W: Weight>(
     check(&dense, &x, y.len())?;
     let block = x.len().max(1) * LANES;
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());
-    // Plain rows are copied once for all panels of a call.
-    let together = if x.groups().is_some() && x.len() > 1 { TOGETHER } else { per_task };
+    // Plain rows are copied once for all panels of a call; rows beyond the caches want many panels.
+    let together = if x.groups().is_some() && x.len() > 1 && x.len() * dense.inputs < 1 << 18 { TOGETHER } else { per_task };
     split.run([y], [per_task * block], &|task, [y]| {
         for (part, y) in y.chunks_mut(together * block).enumerate() {
             some_panels(level, dense, task * per_task + part * together, x, y);

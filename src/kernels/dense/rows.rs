@@ -5,7 +5,7 @@
 //! first copied, a tile's rows of one block of inputs, and then meet all panels, so that the copy pays.
 
 use super::super::{BLOCK, groups::Rows, panels};
-use super::tile::tile;
+use super::tile::{plain_tile, tile};
 use super::{Dense, Weight};
 use crate::Level;
 use crate::simd::{Group, LANES, Simd, level::kernel};
@@ -111,19 +111,32 @@ fn many_rows_body<S: Simd, W: Weight>(
     // Long plain rows are read from end to end if all weights stay in the second cache meanwhile.
     let cached = dense.inputs * count * LANES * size_of::<W>() <= SECOND_CACHE / 2;
     let row_by_row = grouped.is_none() && dense.inputs > 8 * BLOCK && cached;
+    // A few panels at a time over all rows, if the rows stay in the second cache; else (or if they must be copied) as many
+    // as a tile can meet while their weights stay there.
+    let rows_cached = dense.inputs * x.len() * size_of::<f32>() <= SECOND_CACHE / 2;
     let last = first + count;
     let mut panel = first;
     while panel < last {
-        let end = if grouped.is_some() { panel + some(last - panel, most_panels) } else { last };
+        let left = last - panel;
+        let span = match grouped {
+            Some(_) if rows_cached => some(left, most_panels),
+            _ => left.div_ceil(left.div_ceil(PANELS_CACHED)),
+        };
+        let end = panel + span;
         let (mut start, mut row) = (0, 0);
         while start < dense.inputs && row < x.len() {
             let block = Block { dense, start, len: BLOCK.min(dense.inputs - start), first, out };
-            let rows = rows_of_tile(S::REGISTERS, x.len() - row, end - panel);
+            let direct = S::REGISTERS >= 32 && grouped.is_none() && count == 1;
+            let rows = rows_of_tile(S::REGISTERS, x.len() - row, if direct { usize::MAX } else { end - panel });
+            if direct {
+                direct_tile(s, &block, panel, &x, row, rows, &mut narrow, y);
+            }
             let (x_tile, step) = match grouped {
                 Some(groups) => (groups.get(start / LANES * x.len() + row..).unwrap_or_default(), x.len()),
+                None if direct => (&[][..], 0),
                 None => (copy_tile(&x, row, rows, &block, copy), rows),
             };
-            let mut panel = panel;
+            let mut panel = if direct { end } else { panel };
             while panel < end {
                 panel += panels_of_tile(s, &block, panel, end, x_tile, step, row, rows, &mut narrow, y);
             }
@@ -162,6 +175,9 @@ impl<W: Weight> Narrow<'_, W> {
     }
 }
 
+/// Panels whose weights of one block, 16 KiB each, leave room for rows in the second cache.
+const PANELS_CACHED: usize = 24;
+
 /// Bytes of weights that leave room for rows in the second cache of most machines, twice.
 const SECOND_CACHE: usize = 2 << 20;
 
@@ -185,6 +201,40 @@ fn copy_tile<'c, W>(x: &Rows<'_>, row: usize, rows: usize, block: &Block<'_, W>,
         }
     }
     copy
+}
+
+/// A tile of plain rows and a single panel: what is read once needs no copy.
+#[inline(always)]
+fn direct_tile<S: Simd, W: Weight>(
+    s: S,
+    block: &Block<'_, W>,
+    panel: usize,
+    x: &Rows<'_>,
+    row: usize,
+    rows: usize,
+    narrow: &mut Narrow<'_, W>,
+    y: &mut [Group],
+) {
+    let width = panels::panel_width(block.dense.outputs, panel);
+    let full = block.dense.full_panels();
+    let weights = if panel < full { full_panels::<W, 1>(block, panel)[0] } else { narrow.block(block, panel) };
+    macro_rules! sized {
+        ($($rows:literal)*) => {
+            match rows {
+                $($rows => {
+                    let mut tile: [&[f32]; $rows] = [&[]; $rows];
+                    for (r, values) in tile.iter_mut().enumerate() {
+                        let row = x.row(row + r).and_then(|row| row.get(block.start..)?.get(..block.len));
+                        *values = row.unwrap_or_default();
+                    }
+                    let sums: [[S::F32; 1]; $rows] = plain_tile(s, tile, weights);
+                    write(s, block, panel, row, sums, width, y);
+                })*
+                _ => {}
+            }
+        };
+    }
+    sized!(8 7 6 5 4 3 2 1);
 }
 
 /// The next panels of a tile; returns how many.

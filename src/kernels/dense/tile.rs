@@ -42,6 +42,25 @@ pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     sums
 }
 
+/// As [`tile`], of rows that lie apart and one panel.
+#[inline(always)]
+pub(super) fn plain_tile<S: Simd, W: Weight, const R: usize>(
+    s: S,
+    x: [&[f32]; R],
+    panel: &[[W; LANES]],
+) -> [[S::F32; 1]; R] {
+    let mut sums = [[s.splat(0.0); 1]; R];
+    let len = x.iter().map(|row| row.len()).min().unwrap_or(0);
+    let x = x.map(|row| &row[..len]);
+    for (k, weights) in panel[..len].iter().enumerate() {
+        let weights = W::load(s, weights);
+        for r in 0..R {
+            sums[r][0] = s.mul_add(s.splat(x[r][k]), weights, sums[r][0]);
+        }
+    }
+    sums
+}
+
 #[inline(always)]
 fn multiply_add<S: Simd, const R: usize, const P: usize>(
     s: S,
