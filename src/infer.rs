@@ -80,13 +80,13 @@ impl<'a> Net<'a> {
         }
         let tasks = self.tasks(rows, split.workers()).min(scratch.len() / one);
         if tasks < 2 {
-            let at_once = self.at_once().min(rows).min(scratch.len() / one);
+            let at_once = evenly(rows, self.at_once().min(scratch.len() / one));
             let scratch = &mut scratch[..at_once * one];
             return self.rows(level, split, input, output, scratch);
         }
         // Each task takes its rows through all layers, with no other to wait for.
         let per_task = rows.div_ceil(tasks);
-        let at_once = self.at_once().min(per_task).min(scratch.len() / one / tasks);
+        let at_once = evenly(per_task, self.at_once().min(scratch.len() / one / tasks));
         split.run([output, scratch], [per_task * outputs, at_once * one], &|task, [output, scratch]| {
             let input = &input[task * per_task * inputs..][..output.len() / outputs * inputs];
             // The arguments were checked; a fault of the image would be found before any task.
@@ -183,6 +183,11 @@ impl<'a> Net<'a> {
         }
         Ok(())
     }
+}
+
+/// Rows at once, at most `most` of them, such that the last time is not much shorter than the others.
+fn evenly(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most.max(1)).max(1)).max(1)
 }
 
 /// An operation on `rows` rows in groups.

@@ -78,6 +78,14 @@ pub struct Dense<'a, W> {
     pub bias: Option<&'a [f32]>,
 }
 
+/// What is done to a product before it is written.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Last {
+    Nothing,
+    /// The larger of it and 0; one instruction on its way to memory.
+    Relu,
+}
+
 impl<'a, W: Weight> Dense<'a, W> {
     fn check(&self) -> Result<(), Error> {
         check_shape(self.inputs, self.outputs)?;
@@ -138,9 +146,13 @@ pub fn forward_then<W: Weight>(
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());
     // Plain rows are copied once for all panels of a call; rows beyond the caches want many panels.
     let together = if x.groups().is_some() && x.len() > 1 && x.len() * dense.inputs < 1 << 18 { TOGETHER } else { per_task };
+    let (last, then) = match then {
+        Some(Activation::Relu) => (Last::Relu, None),
+        other => (Last::Nothing, other),
+    };
     split.run([y], [per_task * block], &|task, [y]| {
         for (part, y) in y.chunks_mut(together * block).enumerate() {
-            some_panels(level, dense, task * per_task + part * together, x, y);
+            some_panels(level, dense, last, task * per_task + part * together, x, y);
             if let Some(then) = then {
                 activation::some_forward(level, then, y);
             }
@@ -165,13 +177,13 @@ pub fn forward_plain<W: Weight>(
     let out = rows::Out { panel: 1, row: width / LANES };
     if x.row(0).is_none() {
         // Groups of many rows cannot be cut into parts of rows.
-        rows::many_rows(level, dense, 0, panels::panels(dense.outputs), x, y, out);
+        rows::many_rows(level, dense, Last::Nothing, 0, panels::panels(dense.outputs), x, y, out);
         return Ok(());
     }
     let per_task = x.len().div_ceil(split.workers().max(1)).max(1);
     split.run([y], [per_task * width], &|task, [y]| {
         let x = x.part(task * per_task, y.len() / width);
-        rows::many_rows(level, dense, 0, panels::panels(dense.outputs), x, y, out);
+        rows::many_rows(level, dense, Last::Nothing, 0, panels::panels(dense.outputs), x, y, out);
     });
     Ok(())
 }
@@ -183,13 +195,20 @@ fn check<W: Weight>(dense: &Dense<'_, W>, x: &Rows<'_>, y: usize) -> Result<(), 
 }
 
 /// The panels from `first` on, as many as `y` has blocks. Arguments have been checked.
-pub(crate) fn some_panels<W: Weight>(level: Level, dense: Dense<'_, W>, first: usize, x: Rows<'_>, y: &mut [f32]) {
+pub(crate) fn some_panels<W: Weight>(
+    level: Level,
+    dense: Dense<'_, W>,
+    last: Last,
+    first: usize,
+    x: Rows<'_>,
+    y: &mut [f32],
+) {
     match (x.len(), x.row(0)) {
         (0, _) => {}
-        (1, Some(x)) => single::one_row(level, dense, first, x, y),
+        (1, Some(x)) => single::one_row(level, dense, last, first, x, y),
         (rows, _) => {
             let count = y.len() / (rows * LANES);
-            rows::many_rows(level, dense, first, count, x, y, rows::Out { panel: rows, row: 1 });
+            rows::many_rows(level, dense, last, first, count, x, y, rows::Out { panel: rows, row: 1 });
         }
     }
 }

@@ -129,7 +129,7 @@ impl<P: Split> Pass<'_, P> {
                 split.run([y], [per_task * block], &|task, [y]| {
                     for (part, y) in y.chunks_mut(TOGETHER * block).enumerate() {
                         let first = task * per_task + part * TOGETHER;
-                        dense::some_panels(level, dense, first, x, y);
+                        dense::some_panels(level, dense, dense::Last::Nothing, first, x, y);
                         then.forward(first, y);
                     }
                 });

@@ -1,7 +1,7 @@
 //! Gradients of a dense layer: weights, bias and input. All activations and their gradients are in groups.
 
 use super::super::{BLOCK, groups::Rows, panels};
-use super::{Dense, check_shape, panels_per_task, some_panels};
+use super::{Dense, Last, check_shape, panels_per_task, some_panels};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::padded;
@@ -285,5 +285,5 @@ pub(crate) fn input_gradient_panels(
     // All panels are full: the lanes beyond the last input are zero.
     let outputs_of_task = transposed.len() / outputs;
     let turned = Dense { inputs: outputs, outputs: outputs_of_task, weights: &*transposed, bias: None };
-    some_panels(level, turned, 0, dy, dx);
+    some_panels(level, turned, Last::Nothing, 0, dy, dx);
 }

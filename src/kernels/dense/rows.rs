@@ -6,7 +6,7 @@
 
 use super::super::{BLOCK, groups::Rows, panels};
 use super::tile::{plain_tile, tile};
-use super::{Dense, Weight};
+use super::{Dense, Last, Weight};
 use crate::Level;
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
@@ -24,6 +24,7 @@ const TILE: usize = 16;
 pub(super) fn many_rows<W: Weight>(
     level: Level,
     dense: Dense<'_, W>,
+    then: Last,
     first: usize,
     count: usize,
     x: Rows<'_>,
@@ -36,7 +37,7 @@ pub(super) fn many_rows<W: Weight>(
     let narrow = if first + count > dense.full_panels() { block } else { 0 };
     with_zeros::<64, { TILE * BLOCK / LANES }, Group>(copy, |copy| {
         with_zeros::<32, BLOCK, [W; LANES]>(narrow, |narrow| {
-            many_rows_with(level, dense, first, count, x, y, out, copy, narrow);
+            many_rows_with(level, dense, then, first, count, x, y, out, copy, narrow);
         });
     });
 }
@@ -57,7 +58,7 @@ fn with_zeros<const SMALL: usize, const LARGE: usize, T: bytemuck::Zeroable + Co
 
 kernel! {
     fn many_rows_with<W: Weight>(
-        dense: Dense<'_, W>, first: usize, count: usize, x: Rows<'_>, y: &mut [f32], out: Out,
+        dense: Dense<'_, W>, then: Last, first: usize, count: usize, x: Rows<'_>, y: &mut [f32], out: Out,
         copy: &mut [Group], narrow: &mut [[W; LANES]],
     ) = many_rows_body
 }
@@ -84,6 +85,7 @@ const fn rows_of_tile(registers: usize, left: usize, panels: usize) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct Block<'a, W> {
     pub(super) dense: Dense<'a, W>,
+    then: Last,
     /// Inputs of the block.
     start: usize,
     len: usize,
@@ -96,6 +98,7 @@ pub(super) struct Block<'a, W> {
 fn many_rows_body<S: Simd, W: Weight>(
     s: S,
     dense: Dense<'_, W>,
+    then: Last,
     first: usize,
     count: usize,
     x: Rows<'_>,
@@ -125,7 +128,7 @@ fn many_rows_body<S: Simd, W: Weight>(
         let end = panel + span;
         let (mut start, mut row) = (0, 0);
         while start < dense.inputs && row < x.len() {
-            let block = Block { dense, start, len: BLOCK.min(dense.inputs - start), first, out };
+            let block = Block { dense, then, start, len: BLOCK.min(dense.inputs - start), first, out };
             let direct = S::REGISTERS >= 32 && grouped.is_none() && count == 1;
             let rows = rows_of_tile(S::REGISTERS, x.len() - row, if direct { usize::MAX } else { end - panel });
             if direct {
@@ -309,6 +312,7 @@ fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
     y: &mut [Group],
 ) {
     let last = block.start + block.len == block.dense.inputs;
+    let relu = last && block.then == Last::Relu;
     let bias = if last { block.dense.bias.map(|bias| bias.as_chunks::<LANES>().0) } else { None };
     for p in 0..P {
         let bias = bias.map(|bias| s.load(&bias[panel + p]));
@@ -320,6 +324,9 @@ fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
             }
             if let Some(bias) = bias {
                 sum = s.add(sum, bias);
+            }
+            if relu {
+                sum = s.max(sum, s.splat(0.0));
             }
             s.store(sum, y);
             if width < LANES {

@@ -1,22 +1,34 @@
 //! A single row: the weights are read once, so several panels or blocks are summed at once to keep loads in flight.
 
 use super::super::{BLOCK, panels};
-use super::{Dense, Weight};
+use super::{Dense, Last, Weight};
 use crate::simd::{LANES, Simd, level::kernel};
 
 kernel! {
     /// One row times the panels from `first` on, as many as `y` has groups.
-    pub(super) fn one_row<W: Weight>(dense: Dense<'_, W>, first: usize, x: &[f32], y: &mut [f32]) = one_row_body
+    pub(super) fn one_row<W: Weight>(
+        dense: Dense<'_, W>, then: Last, first: usize, x: &[f32], y: &mut [f32],
+    ) = one_row_body
 }
 
 #[inline(always)]
-fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, first: usize, x: &[f32], y: &mut [f32]) {
+fn one_row_body<S: Simd, W: Weight>(
+    s: S,
+    dense: Dense<'_, W>,
+    then: Last,
+    first: usize,
+    x: &[f32],
+    y: &mut [f32],
+) {
     let (y, _) = y.as_chunks_mut::<LANES>();
     let (groups, _) = dense.weights.as_chunks::<LANES>();
     let bias = dense.bias.map(|bias| bias.as_chunks::<LANES>().0);
-    let with_bias = |sum: S::F32, panel: usize| match bias {
-        Some(bias) => s.add(sum, s.load(&bias[panel])),
-        None => sum,
+    let finish = |sum: S::F32, panel: usize| {
+        let sum = match bias {
+            Some(bias) => s.add(sum, s.load(&bias[panel])),
+            None => sum,
+        };
+        if then == Last::Relu { s.max(sum, s.splat(0.0)) } else { sum }
     };
     let full = dense.full_panels().saturating_sub(first).min(y.len());
     let mut done = 0;
@@ -30,7 +42,7 @@ fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, first: usize, x: 
                 $(while sums.blocks::<W, $blocks>(s, &weights) {})*
                 sums.last(s, &weights);
                 for p in 0..$panels {
-                    s.store(with_bias(sums.total[p], first + done + p), &mut y[done + p]);
+                    s.store(finish(sums.total[p], first + done + p), &mut y[done + p]);
                 }
                 done += $panels;
             }
@@ -53,7 +65,7 @@ fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, first: usize, x: 
     for (p, y) in y.iter_mut().enumerate().skip(done) {
         let width = panels::panel_width(dense.outputs, first + p);
         let sum = narrow_row(s, dense.panel(first + p), width, x);
-        s.store(with_bias(sum, first + p), y);
+        s.store(finish(sum, first + p), y);
         y[width..].fill(0.0);
     }
 }
