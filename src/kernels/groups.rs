@@ -98,9 +98,13 @@ pub fn to_groups(split: &impl Split, rows: usize, cols: usize, plain: &[f32], gr
         let (grouped, _) = grouped.as_chunks_mut::<LANES>();
         for (group, block) in grouped.chunks_exact_mut(rows).enumerate() {
             let first = (task * per_task + group) * LANES;
-            let lanes = LANES.min(cols.saturating_sub(first));
-            for (row, out) in plain.chunks_exact(cols.max(1)).zip(block) {
-                if let Some(group) = row.get(first..).and_then(|row| row.first_chunk()) {
+            if first >= cols {
+                // More room than there are columns.
+                break;
+            }
+            let lanes = LANES.min(cols - first);
+            for (row, out) in plain.chunks_exact(cols).zip(block) {
+                if let Some(group) = row[first..].first_chunk() {
                     *out = *group;
                 } else {
                     *out = [0.0; LANES];

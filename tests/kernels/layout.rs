@@ -1,5 +1,6 @@
 //! Groups of features: where each value lies, the way there and back, and rows that are described wrongly.
 
+use crate::common::threads::{Order, Threads, ways};
 use crate::common::values::Rng;
 use evenkeel::error::Error;
 use evenkeel::kernels::groups::{Rows, from_groups, to_groups};
@@ -45,6 +46,22 @@ fn each_value_in_its_place_and_back() {
     println!("groups of features: {values} values, there and back");
 }
 
+/// Tasks, each with some of the groups.
+#[test]
+fn shared_groups_are_the_same() {
+    let rng = &mut Rng::new(83);
+    for (rows, cols) in [(1, 70_000), (40, 2000), (300, 700), (1030, 49), (5000, 16)] {
+        let plain = any(rng, rows * cols);
+        let mut expected = vec![f32::NAN; rows * padded(cols)];
+        to_groups(&Serial, rows, cols, &plain, &mut expected);
+        for way in ways() {
+            let mut grouped = vec![f32::NAN; expected.len()];
+            to_groups(&way, rows, cols, &plain, &mut grouped);
+            assert!(bits(&grouped) == bits(&expected), "{rows} rows of {cols}, {way:?}");
+        }
+    }
+}
+
 /// A single row is the plain row, and so is any batch of at most sixteen features.
 #[test]
 fn one_row_or_one_group_is_plain() {
@@ -62,9 +79,11 @@ fn one_row_or_one_group_is_plain() {
 fn lengths_that_do_not_fit() {
     let sizes = [0, 1, 2, 3, 15, 16, 17, 48, usize::MAX / 16, usize::MAX - 15, usize::MAX];
     let lengths = [0, 1, 15, 16, 17, 48, 100];
+    let three = Threads { workers: 3, order: Order::Reversed, parallel: false };
     for (rows, cols) in sizes.iter().flat_map(|rows| sizes.map(|cols| (*rows, cols))) {
         for (short, long) in lengths.iter().flat_map(|short| lengths.map(|long| (*short, long))) {
             to_groups(&Serial, rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
+            to_groups(&three, rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
             from_groups(rows, cols, &vec![1.0; short], &mut vec![0.0; long]);
         }
     }

@@ -130,7 +130,10 @@ fn norm() {
     let (groups, rng, mut tally) = (groups(), &mut Rng::new(32), Tally::new("norm"));
     for count in sizes().chain([0]) {
         for values in [Values::Plain, Values::Hard, Values::NonFinite] {
-            let mut x = values.vec(rng, 16 * count);
+            // Whole groups and a rest; now and then a few chains side by side.
+            let many = if count % 16 == 5 { 1000 } else { 0 };
+            let rest = rng.pick(&[0, 1, 4, 12, 15]);
+            let mut x = values.vec(rng, 16 * (count + many) + rest);
             if count % 7 == 3 {
                 // Squares beyond the range of f32, values within.
                 x[0] = 1e30;

@@ -33,27 +33,51 @@ pub(super) fn many_rows<W: Weight>(
 ) {
     // Filling the buffers with zeros takes as long as a small product: they are as large as they must be.
     let block = BLOCK.min(dense.inputs);
-    let copy = if x.groups().is_some() { 0 } else { TILE.min(x.len()) * block.div_ceil(LANES) };
-    let narrow = if first + count > dense.full_panels() { block } else { 0 };
-    with_zeros::<64, { TILE * BLOCK / LANES }, Group>(copy, |copy| {
-        with_zeros::<32, BLOCK, [W; LANES]>(narrow, |narrow| {
+    let little = little_memory(level);
+    let most = if little { LITTLE_TILE } else { TILE };
+    let copy = if x.groups().is_some() { 0 } else { most.min(x.len()) * block.div_ceil(LANES) };
+    let narrow = if first + count > dense.full_panels() && !little { block } else { 0 };
+    with_zeros::<{ LITTLE_TILE * BLOCK / LANES }, 64, { TILE * BLOCK / LANES }, Group>(copy, |copy| {
+        with_zeros::<16, 32, BLOCK, [W; LANES]>(narrow, |narrow| {
             many_rows_with(level, dense, then, first, count, x, y, out, copy, narrow);
         });
     });
 }
 
-/// A buffer on the stack, of one of three sizes.
-fn with_zeros<const SMALL: usize, const LARGE: usize, T: bytemuck::Zeroable + Copy>(
+kernel! {
+    /// Whether the level may be a microcontroller's, whose whole memory may be 16 KiB.
+    fn little_memory() -> bool = little_memory_body
+}
+
+#[inline(always)]
+fn little_memory_body<S: Simd>(_: S) -> bool {
+    is_little(S::REGISTERS)
+}
+
+const fn is_little(registers: usize) -> bool {
+    registers < 8
+}
+
+/// Rows of the largest tile where memory is little.
+const LITTLE_TILE: usize = tile_size(7).0;
+
+/// A buffer on the stack, of one of four sizes.
+fn with_zeros<const TINY: usize, const SMALL: usize, const LARGE: usize, T: bytemuck::Zeroable + Copy>(
     len: usize,
     then: impl FnOnce(&mut [T]),
 ) {
-    if len == 0 {
-        then(&mut []);
-    } else if len <= SMALL {
-        then(&mut [T::zeroed(); SMALL]);
-    } else {
-        then(&mut [T::zeroed(); LARGE]);
+    match len {
+        0 => then(&mut []),
+        len if len <= TINY => with_array::<TINY, T, _>(then),
+        len if len <= SMALL => with_array::<SMALL, T, _>(then),
+        _ => with_array::<LARGE, T, _>(then),
     }
+}
+
+/// A function of its own: only the buffer in use takes room on the stack.
+#[inline(never)]
+fn with_array<const N: usize, T: bytemuck::Zeroable + Copy, F: FnOnce(&mut [T])>(then: F) {
+    then(&mut [T::zeroed(); N]);
 }
 
 kernel! {
@@ -285,12 +309,54 @@ fn panels_of_tile<S: Simd, W: Weight>(
         sized!(3, full_panels(block, panel), LANES, 8 7 6 5 4 3 2 1);
     } else if S::REGISTERS >= 32 && now == 2 {
         sized!(2, full_panels(block, panel), LANES, 8 7 6 5 4 3 2 1);
+    } else if is_little(S::REGISTERS) && panel >= full {
+        macro_rules! narrow_rows {
+            ($($rows:literal)*) => {
+                match rows {
+                    $($rows => {
+                        let (sums, width) = narrow_tile::<S, W, $rows>(s, block, panel, x, step);
+                        write(s, block, panel, row, sums, width, y);
+                    })*
+                    _ => {}
+                }
+            };
+        }
+        if S::REGISTERS > 1 {
+            narrow_rows!(2 1);
+        } else {
+            narrow_rows!(1);
+        }
     } else {
         let width = panels::panel_width(block.dense.outputs, panel);
         let weights = if panel < full { full_panels::<W, 1>(block, panel)[0] } else { narrow.block(block, panel) };
         one_panel!([weights], width);
     }
     now
+}
+
+/// A tile by the narrow last panel without room for a block of it: sixteen inputs at a time are brought to full width.
+#[inline(always)]
+fn narrow_tile<S: Simd, W: Weight, const R: usize>(
+    s: S,
+    block: &Block<'_, W>,
+    panel: usize,
+    x: &[Group],
+    step: usize,
+) -> ([[S::F32; 1]; R], usize) {
+    let width = panels::panel_width(block.dense.outputs, panel);
+    let stored = &block.dense.panel(panel)[block.start * width..][..block.len * width];
+    let mut sums = [[s.splat(0.0)]; R];
+    for (x, stored) in x.chunks(step).zip(stored.chunks(LANES * width)) {
+        let mut weights = [[W::zeroed(); LANES]; LANES];
+        for (group, stored) in weights.iter_mut().zip(stored.chunks_exact(width)) {
+            group[..width].copy_from_slice(stored);
+        }
+        let weights = &weights[..stored.len() / width];
+        for (sum, x) in sums.iter_mut().zip(x) {
+            sum[0] = W::dot_panel(s, &x[..weights.len()], weights, sum[0]);
+        }
+    }
+    (sums, width)
 }
 
 /// The block's weights of `P` full panels.

@@ -138,19 +138,35 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
     }
 }
 
-/// One row over the narrow last panel, four blocks side by side.
+/// One row over the narrow last panel of `width` lanes.
 #[inline(always)]
 fn narrow_row<S: Simd, W: Weight>(s: S, weights: &[W], width: usize, x: &[f32]) -> S::F32 {
+    match width {
+        4 => narrow_row_of::<S, W, 4>(s, weights, x),
+        8 => narrow_row_of::<S, W, 8>(s, weights, x),
+        _ => narrow_row_of::<S, W, 12>(s, weights, x),
+    }
+}
+
+/// Some blocks side by side. Sixteen weights are loaded at steps of the width; the last few, as a copy.
+#[inline(always)]
+fn narrow_row_of<S: Simd, W: Weight, const WIDTH: usize>(s: S, weights: &[W], x: &[f32]) -> S::F32 {
     let mut total = s.splat(0.0);
     let mut at = 0;
     macro_rules! side_by_side {
         ($blocks:literal) => {
-            while x.len() - at >= $blocks * BLOCK {
+            // The last input of these blocks must have sixteen weights behind it too.
+            while let (Some(x), Some(weights)) = (
+                x.get(at..).and_then(|x| x.first_chunk::<{ $blocks * BLOCK }>()),
+                weights.get(at * WIDTH..).and_then(|rest| rest.get(..($blocks * BLOCK - 1) * WIDTH + LANES)),
+            ) {
                 let mut acc = [s.splat(0.0); $blocks];
                 for k in 0..BLOCK {
                     for b in 0..$blocks {
-                        let k = at + b * BLOCK + k;
-                        acc[b] = s.mul_add(s.splat(x[k]), narrow_group(s, weights, width, k), acc[b]);
+                        let k = b * BLOCK + k;
+                        let mut group = [W::zeroed(); LANES];
+                        group.copy_from_slice(&weights[k * WIDTH..k * WIDTH + LANES]);
+                        acc[b] = s.mul_add(s.splat(x[k]), W::load(s, &group), acc[b]);
                     }
                 }
                 for (b, acc) in acc.into_iter().enumerate() {
@@ -166,26 +182,18 @@ fn narrow_row<S: Simd, W: Weight>(s: S, weights: &[W], width: usize, x: &[f32]) 
         side_by_side!(2);
     }
     side_by_side!(1);
-    if at < x.len() {
+    while at < x.len() {
+        let x = &x[at..x.len().min(at + BLOCK)];
         let mut acc = s.splat(0.0);
-        for (k, x) in x.iter().enumerate().skip(at) {
-            acc = s.mul_add(s.splat(*x), narrow_group(s, weights, width, k), acc);
+        for (x, k) in x.iter().zip(at..) {
+            let weights = &weights[k * WIDTH..];
+            let mut group = [W::zeroed(); LANES];
+            let len = weights.len().min(LANES);
+            group[..len].copy_from_slice(&weights[..len]);
+            acc = s.mul_add(s.splat(*x), W::load(s, &group), acc);
         }
         total = if at == 0 { acc } else { s.add(total, acc) };
+        at += x.len();
     }
     total
-}
-
-/// The weights of one input in a narrow panel: sixteen are loaded at steps of the width, the last few by a copy.
-#[inline(always)]
-fn narrow_group<S: Simd, W: Weight>(s: S, weights: &[W], width: usize, k: usize) -> S::F32 {
-    let weights = &weights[k * width..];
-    match weights.first_chunk::<LANES>() {
-        Some(group) => W::load(s, group),
-        None => {
-            let mut group = [W::zeroed(); LANES];
-            group[..width].copy_from_slice(&weights[..width]);
-            W::load(s, &group)
-        }
-    }
 }
