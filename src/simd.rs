@@ -56,6 +56,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const FUSED: bool;
     /// How many vectors of sixteen the register file holds: kernels choose their tile by it.
     const REGISTERS: usize;
+    /// How many registers one vector takes: a sum over vectors is so many chains by itself.
+    const PIECES: usize;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;

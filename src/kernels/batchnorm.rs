@@ -112,15 +112,21 @@ fn statistics_body<S: Simd>(s: S, rows: usize, eps: f32, x: &[f32], cache: &mut 
     let (x, _) = x.as_chunks::<LANES>();
     let mut blocks = x.chunks_exact(rows);
     let (caches, _) = cache.as_chunks_mut::<{ PARTS * LANES }>();
-    // A chain of additions waits for each: some groups side by side keep the adders busy.
-    let (four, single) = caches.as_chunks_mut::<4>();
-    for caches in four {
+    let (four, single) = caches.split_at_mut(in_fours::<S>(caches.len()));
+    for caches in four.as_chunks_mut::<4>().0 {
         let blocks = [0; 4].map(|_| blocks.next().unwrap_or_default());
         statistics_of(s, rows, eps, blocks, caches);
     }
     for cache in single {
         statistics_of(s, rows, eps, [blocks.next().unwrap_or_default()], core::array::from_mut(cache));
     }
+}
+
+/// How many of `groups` groups are worked on four side by side. A chain of additions waits for each, so that others must
+/// keep the adders busy; where a vector is several registers it is as many chains, and those of four groups would not fit.
+#[inline(always)]
+const fn in_fours<S: Simd>(groups: usize) -> usize {
+    if S::PIECES < 4 { groups / 4 * 4 } else { 0 }
 }
 
 #[inline(always)]
@@ -362,8 +368,7 @@ fn gradients_body<S: Simd>(
     let (caches, _) = cache.as_chunks::<{ PARTS * LANES }>();
     let (gamma, dgamma, dbeta) =
         (gamma.as_chunks::<LANES>().0, dgamma.as_chunks_mut::<LANES>().0, dbeta.as_chunks_mut::<LANES>().0);
-    // Some groups side by side, as for the statistics.
-    let four = caches.len() / 4 * 4;
+    let four = in_fours::<S>(caches.len());
     for group in (0..four).step_by(4) {
         gradients_of::<S, 4>(s, rows, group, caches, gamma, x, dy, dgamma, dbeta);
     }

@@ -22,6 +22,7 @@ backend! {
         type Mask = [__m256; 2];
         const FUSED: bool = true;
         const REGISTERS: usize = 8;
+        const PIECES: usize = 2;
         #[inline(always)]
         fn philox<const N: usize>(self, counters: [[U; 4]; N], key: [u32; 2]) -> [[U; 4]; N] {
             // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a

@@ -19,6 +19,7 @@ backend! {
         type Mask = __mmask16;
         const FUSED: bool = true;
         const REGISTERS: usize = 32;
+        const PIECES: usize = 1;
         #[inline(always)]
         fn philox<const N: usize>(self, counters: [[__m512i; 4]; N], key: [u32; 2]) -> [[__m512i; 4]; N] {
             // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a

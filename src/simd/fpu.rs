@@ -47,6 +47,7 @@ impl Simd for Fpu {
     const FUSED: bool = true;
     // One vector of sums and the operands that pass by: a tile of several vectors would live on the stack.
     const REGISTERS: usize = 1;
+    const PIECES: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {

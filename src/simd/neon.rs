@@ -18,6 +18,7 @@ backend! {
         type Mask = [uint32x4_t; 4];
         const FUSED: bool = true;
         const REGISTERS: usize = 8;
+        const PIECES: usize = 4;
     }
     fn splat(x: f32) -> F { [vdupq_n_f32(x); 4] }
     fn load(x: &Group) -> F { cast(*x) }

@@ -44,6 +44,7 @@ impl Simd for Portable {
         all(target_arch = "aarch64", target_feature = "neon"),
     ));
     const REGISTERS: usize = 4;
+    const PIECES: usize = 4;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {
