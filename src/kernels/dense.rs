@@ -145,7 +145,8 @@ pub fn forward_then<W: Weight>(
     let block = x.len().max(1) * LANES;
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());
     // Plain rows are copied once for all panels of a call; rows beyond the caches want many panels.
-    let together = if x.groups().is_some() && x.len() > 1 && x.len() * dense.inputs < 1 << 18 { TOGETHER } else { per_task };
+    let together =
+        if x.groups().is_some() && x.len() > 1 && x.len() * dense.inputs < 1 << 18 { TOGETHER } else { per_task };
     let (last, then) = match then {
         Some(Activation::Relu) => (Last::Relu, None),
         other => (Last::Nothing, other),

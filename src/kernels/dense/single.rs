@@ -12,14 +12,7 @@ kernel! {
 }
 
 #[inline(always)]
-fn one_row_body<S: Simd, W: Weight>(
-    s: S,
-    dense: Dense<'_, W>,
-    then: Last,
-    first: usize,
-    x: &[f32],
-    y: &mut [f32],
-) {
+fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, then: Last, first: usize, x: &[f32], y: &mut [f32]) {
     let (y, _) = y.as_chunks_mut::<LANES>();
     let (groups, _) = dense.weights.as_chunks::<LANES>();
     let bias = dense.bias.map(|bias| bias.as_chunks::<LANES>().0);
@@ -164,9 +157,8 @@ fn narrow_row_of<S: Simd, W: Weight, const WIDTH: usize>(s: S, weights: &[W], x:
                 for k in 0..BLOCK {
                     for b in 0..$blocks {
                         let k = b * BLOCK + k;
-                        let mut group = [W::zeroed(); LANES];
-                        group.copy_from_slice(&weights[k * WIDTH..k * WIDTH + LANES]);
-                        acc[b] = s.mul_add(s.splat(x[k]), W::load(s, &group), acc[b]);
+                        let Some(group) = weights[k * WIDTH..].first_chunk() else { break };
+                        acc[b] = s.mul_add(s.splat(x[k]), W::load(s, group), acc[b]);
                     }
                 }
                 for (b, acc) in acc.into_iter().enumerate() {
@@ -187,10 +179,15 @@ fn narrow_row_of<S: Simd, W: Weight, const WIDTH: usize>(s: S, weights: &[W], x:
         let mut acc = s.splat(0.0);
         for (x, k) in x.iter().zip(at..) {
             let weights = &weights[k * WIDTH..];
-            let mut group = [W::zeroed(); LANES];
-            let len = weights.len().min(LANES);
-            group[..len].copy_from_slice(&weights[..len]);
-            acc = s.mul_add(s.splat(*x), W::load(s, &group), acc);
+            let weights = match weights.first_chunk() {
+                Some(group) => W::load(s, group),
+                None => {
+                    let mut group = [W::zeroed(); LANES];
+                    group[..WIDTH].copy_from_slice(&weights[..WIDTH]);
+                    W::load(s, &group)
+                }
+            };
+            acc = s.mul_add(s.splat(*x), weights, acc);
         }
         total = if at == 0 { acc } else { s.add(total, acc) };
         at += x.len();
