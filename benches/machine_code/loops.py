@@ -103,7 +103,7 @@ def inner_loops(symbol, lines):
 
 
 def tiles(loops):
-    """The loops with the most sums side by side, the leanest first, without those that only surround one: much worse."""
+    """The loops with the most sums side by side, the leanest first, without those that surround one."""
     most = max((loop.sums() for loop in loops), default=0)
     cost = lambda loop: len(loop.body) / loop.count(FMA)
     found = sorted((loop for loop in loops if most > 0 and loop.sums() == most), key=cost)
