@@ -5,6 +5,7 @@
 //! constants, so a device that agrees with them agrees with every other machine. To add one: a module here, a line in
 //! [`all`], and the constants that the host test prints. The smallest board has 16 KiB of RAM.
 
+mod dense;
 pub(crate) mod numbers;
 mod simd;
 
@@ -21,4 +22,5 @@ pub(crate) struct Outcome {
 /// Runs every check on `level` and hands each outcome to `report`.
 pub(crate) fn all(level: Level, report: &mut dyn FnMut(Outcome)) {
     simd::run(level, report);
+    dense::run(level, report);
 }
