@@ -76,7 +76,7 @@ impl<'a> Rows<'a> {
     /// All groups, `[group][row]`, if rows are in groups.
     #[inline(always)]
     pub(crate) fn groups(&self) -> Option<&'a [Group]> {
-        self.grouped.then(|| self.values.as_chunks().0)
+        if self.grouped { Some(self.values.as_chunks().0) } else { None }
     }
 
     /// `count` rows from `first` on, of plain rows.
