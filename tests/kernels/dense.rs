@@ -23,12 +23,16 @@ pub(crate) fn check<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rn
     let groups_of_x = group_strided(rows, inputs, stride, &x);
     let plain = Rows::plain(&x, rows, inputs, stride).expect("as many values");
     let grouped = Rows::grouped(&groups_of_x, rows, inputs).expect("as many values");
+    let kind = rng.pick(&super::elementwise::ALL);
     for (reference, levels) in groups {
         let mut expected = reference.dense((inputs, outputs), &matrix, bias, rows, &x, stride);
         if values == Values::NonFinite {
             // A zero weight times infinity is NaN in the padding too, and only then.
             forget_padding(outputs, &mut expected);
         }
+        // An activation of zero need not be zero.
+        let mut active: Vec<f32> = expected.iter().map(|y| reference.activation(kind, *y)).collect();
+        forget_padding(outputs, &mut active);
         for level in levels {
             let operands = dense::Dense { inputs, outputs, weights: &weights, bias };
             for (from, x) in [("plain", plain), ("grouped", grouped)] {
@@ -40,6 +44,12 @@ pub(crate) fn check<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rn
                     let size = || format!("{} weights, {values:?} values, {shape:?}, {from} into {into}", W::NAME);
                     tally.compare(*level, size, &y, &expected);
                 }
+                let mut y = vec![f32::NAN; rows * padded(outputs)];
+                dense::forward_then(*level, &Serial, operands, x, Some(kind), &mut y).expect("the lengths are right");
+                let mut y = ungroup(outputs, &y);
+                forget_padding(outputs, &mut y);
+                let size = || format!("{} weights, {values:?} values, {shape:?}, {from}, {kind:?}", W::NAME);
+                tally.compare(*level, size, &y, &active);
             }
         }
     }

@@ -6,12 +6,12 @@
 
 use crate::common::layout::{group, group_strided, ungroup};
 use crate::common::reference::{Stored, pack};
-use crate::common::values::{Rng, Values};
+use crate::common::values::{Rng, Shape, Values};
 use crate::common::{Group, Tally, emulated, groups};
 use crate::dense::forward;
 use evenkeel::kernels::dense;
 use evenkeel::kernels::groups::Rows;
-use evenkeel::layer::padded;
+use evenkeel::layer::{Activation, padded};
 use evenkeel::split::Serial;
 
 /// The largest number of rows.
@@ -65,6 +65,7 @@ fn products<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rng, shape
             let plain = Rows::plain(&x[..(rows - 1) * stride + inputs], rows, inputs, stride).expect("rows");
             let grouped = Rows::grouped(&x_groups, rows, inputs).expect("rows");
             let expected = &all[..rows * padded(outputs)];
+            let active: Vec<f32> = expected.iter().map(|y| reference.activation(Activation::Relu, *y)).collect();
             for level in levels {
                 for (from, x, into) in [
                     ("plain", plain, "plain"),
@@ -77,6 +78,9 @@ fn products<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rng, shape
                         || format!("{} weights, {rows} rows {stride} apart, {shape:?}, {from} into {into}", W::NAME);
                     tally.compare(*level, size, &found, expected);
                 }
+                let (x, mut found) = (if rows % 2 == 0 { plain } else { grouped }, vec![f32::NAN; expected.len()]);
+                dense::forward_then(*level, &Serial, operands, x, Some(Activation::Relu), &mut found).expect("rows");
+                tally.compare(*level, || format!("{rows} rows, {shape:?}, ReLU"), &ungroup(outputs, &found), &active);
             }
         }
     }
@@ -114,6 +118,23 @@ fn outputs_of_long_rows() {
             products::<f32>(&mut tally, &groups, rng, (inputs, outputs), rows);
         }
         products::<u16>(&mut tally, &groups, rng, (inputs, 125), rows);
+    }
+    tally.finish();
+}
+
+/// Rows and weights beyond the caches: many panels, some of them at a time.
+#[test]
+fn outputs_of_wide_layers() {
+    let (groups, rng) = (groups(), &mut Rng::new(75));
+    let mut tally = Tally::new("dense forward, wide layers");
+    let shapes = [(270, 1000, 406), (300, 900, 33), (40, 300, 800), (9, 2100, 393), (2, 70, 1030)];
+    for (rows, inputs, outputs) in shapes {
+        let (rows, outputs) = if emulated() { (rows / 8 + 1, outputs / 2) } else { (rows, outputs) };
+        let shape = Shape { rows, inputs, outputs, stride: inputs + 5 };
+        super::dense::check::<f32>(&mut tally, &groups, rng, shape, Values::Hard);
+        if rows < 100 {
+            super::dense::check::<u16>(&mut tally, &groups, rng, shape, Values::Hard);
+        }
     }
     tally.finish();
 }
