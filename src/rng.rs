@@ -56,6 +56,7 @@ const fn philox4x32(counter: [u32; 4], key: [u32; 2], rounds: u32) -> [u32; 4] {
 }
 
 /// Ten rounds one after the other: as a loop, each would wait for its keys to reach the vector registers.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 macro_rules! ten_times {
     ($round:ident, $body:block) => {{
         const { assert!($crate::rng::ROUNDS == 10) };
@@ -65,6 +66,7 @@ macro_rules! ten_times {
         $({ let $round = $number; $body })*
     };
 }
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(crate) use ten_times;
 
 /// The key of round `round`.

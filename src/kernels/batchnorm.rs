@@ -72,8 +72,8 @@ fn check_width(width: usize) -> Result<(), Error> {
 
 /// Groups of a task: all of them if the batch is small.
 pub(crate) fn groups_per_task(width: usize, rows: usize, workers: usize) -> usize {
-    /// Values worth handing to another thread.
-    const WORTH: usize = 1 << 14;
+    /// Values worth handing to another thread: a microsecond or two.
+    const WORTH: usize = 1 << 11;
     let tasks = (width.saturating_mul(rows) / WORTH).clamp(1, workers.max(1));
     (width / LANES).div_ceil(tasks)
 }

@@ -65,6 +65,12 @@ impl Weight for u16 {
 /// many as the widest tile has.
 pub(crate) const TOGETHER: usize = 3;
 
+/// [`TOGETHER`], or more panels where rows are beyond the caches and every panel has to meet them again.
+pub(crate) const fn together(rows: usize, inputs: usize) -> usize {
+    const CACHED: usize = 1 << 18;
+    if rows.saturating_mul(inputs) <= CACHED { TOGETHER } else { 8 * TOGETHER }
+}
+
 /// The operands of a forward product.
 #[derive(Clone, Copy, Debug)]
 pub struct Dense<'a, W> {
@@ -144,9 +150,8 @@ pub fn forward_then<W: Weight>(
     check(&dense, &x, y.len())?;
     let block = x.len().max(1) * LANES;
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());
-    // Plain rows are copied once for all panels of a call; rows beyond the caches want many panels.
-    let together =
-        if x.groups().is_some() && x.len() > 1 && x.len() * dense.inputs < 1 << 18 { TOGETHER } else { per_task };
+    // Plain rows are copied once for all panels of a call.
+    let together = if x.groups().is_some() && x.len() > 1 { together(x.len(), dense.inputs) } else { per_task };
     let (last, then) = match then {
         Some(Activation::Relu) => (Last::Relu, None),
         other => (Last::Nothing, other),

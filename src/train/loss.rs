@@ -125,7 +125,7 @@ pub(crate) fn evaluate(
     let rows = outputs.len() / padded(cols);
     let losses = &mut row_losses[..2 * rows];
     let width = padded(cols);
-    let tasks = if width == LANES { (rows / 64).clamp(1, split.workers().max(1)) } else { 1 };
+    let tasks = if width == LANES { (rows / 32).clamp(1, split.workers().max(1)) } else { 1 };
     let per_task = rows.div_ceil(tasks);
     split.run([delta, &mut *losses], [per_task * width, 2 * per_task], &|task, [delta, losses]| {
         let (first, count) = (task * per_task, losses.len() / 2);

@@ -114,24 +114,7 @@ fn everything(level: Level, split: &impl Split, rows: usize, inputs: usize, outp
     activation::backward(level, split, super::elementwise::ALL[5], &y, &mut slope).expect("activation");
     let mut probability = y.clone();
     softmax::softmax(level, outputs, rows, &mut probability).expect("softmax");
-    vec![
-        y,
-        same,
-        wide,
-        turned_wide,
-        dw,
-        db,
-        dx,
-        turned,
-        cache,
-        normal,
-        through,
-        dgamma,
-        dbeta,
-        active,
-        slope,
-        probability,
-    ]
+    vec![y, same, wide, turned_wide, dw, db, dx, cache, normal, through, dgamma, dbeta, active, slope, probability]
 }
 
 /// Shapes with one and many tasks, the last of them short or narrow.

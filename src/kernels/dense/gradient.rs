@@ -1,7 +1,7 @@
 //! Gradients of a dense layer: weights, bias and input. All activations and their gradients are in groups.
 
 use super::super::{BLOCK, groups::Rows, panels};
-use super::{Dense, Last, check_shape, panels_per_task, some_panels};
+use super::{Dense, Last, check_shape, panels_per_task, some_panels, together};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::padded;
@@ -271,7 +271,8 @@ pub fn input_gradient(
     Ok(())
 }
 
-/// The groups of inputs from `first` on, as many as `dx` has: turns their weights, then multiplies.
+/// The groups of inputs from `first` on, as many as `dx` has: turns the weights of a few, then multiplies, again and again
+/// in the same part of the scratch, which so stays in the cache.
 pub(crate) fn input_gradient_panels(
     level: Level,
     (inputs, outputs): (usize, usize),
@@ -281,9 +282,13 @@ pub(crate) fn input_gradient_panels(
     transposed: &mut [f32],
     dx: &mut [f32],
 ) {
-    panels::transpose(level, (inputs, outputs), weights, first, transposed);
-    // All panels are full: the lanes beyond the last input are zero.
-    let outputs_of_task = transposed.len() / outputs;
-    let turned = Dense { inputs: outputs, outputs: outputs_of_task, weights: &*transposed, bias: None };
-    some_panels(level, turned, Last::Nothing, 0, dy, dx);
+    let (per_group, together) = (LANES * dy.len(), together(dy.len(), outputs));
+    for (part, dx) in dx.chunks_mut(together * per_group).enumerate() {
+        let groups = dx.len() / per_group;
+        let transposed = &mut transposed[..groups * LANES * outputs];
+        panels::transpose(level, (inputs, outputs), weights, first + part * together, transposed);
+        // All panels are full: the lanes beyond the last input are zero.
+        let turned = Dense { inputs: outputs, outputs: groups * LANES, weights: &*transposed, bias: None };
+        some_panels(level, turned, Last::Nothing, 0, dy, dx);
+    }
 }
