@@ -141,7 +141,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The upper and the lower half of the 64-bit products `a * b`.
     fn mul_wide(self, a: Self::U32, b: u32) -> (Self::U32, Self::U32);
 
-    /// Ten rounds of Philox4x32 on `N` times sixteen counters, see [`rng`](crate::rng).
+    /// Ten rounds of Philox4x32 on `N` times sixteen counters, see [`rng`].
     ///
     /// A level whose multiplier reads every other lane overrides it, to keep the two halves apart between rounds.
     #[inline(always)]
