@@ -239,8 +239,8 @@ fn column_sums_body<S: Simd>(s: S, groups: &[f32], rows: usize, sums: &mut [f32]
 
 /// Gradient of the input: `dx[r][i] = Σ_o dy[r][o] * W[o][i]`; `dy` and `dx` are in groups.
 ///
-/// `transposed` is scratch of `padded(inputs) * outputs` values: the weights are turned once, then this is a forward
-/// product whose outputs are the inputs.
+/// `transposed` is scratch of `padded(inputs) * outputs` values: the weights are turned, some panels at a time, then this is
+/// a forward product whose outputs are the inputs.
 ///
 /// # Errors
 /// [`Error::Length`] if a slice does not have the length that the shape asks for.
