@@ -7,7 +7,7 @@ use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
 use crate::kernels::dense::{self, Dense};
 use crate::kernels::groups::{Rows, from_groups, to_groups};
-use crate::kernels::{BLOCK, activation, softmax};
+use crate::kernels::{BLOCK, SECOND_CACHE, activation, softmax};
 use crate::layer::padded;
 use crate::simd::{LANES, Level, Simd, level::kernel};
 use crate::split::{Serial, Split};
@@ -84,13 +84,14 @@ impl<'a> Net<'a> {
             let scratch = &mut scratch[..at_once * one];
             return self.rows(level, split, input, output, scratch);
         }
-        // Each task takes its rows through all layers, with no other to wait for.
+        // Each task takes its rows through all layers, with no other to wait for. What could fail is looked at here: a
+        // task has nobody to tell.
+        self.image.ops().try_for_each(|op| check_op(&op))?;
         let per_task = rows.div_ceil(tasks);
         let at_once = evenly(per_task, self.at_once().min(scratch.len() / one / tasks));
         split.run([output, scratch], [per_task * outputs, at_once * one], &|task, [output, scratch]| {
             let input = &input[task * per_task * inputs..][..output.len() / outputs * inputs];
-            // The arguments were checked; a fault of the image would be found before any task.
-            let _ = self.rows(level, &Serial, input, output, scratch);
+            let _checked = self.rows(level, &Serial, input, output, scratch);
         });
         Ok(())
     }
@@ -112,7 +113,6 @@ impl<'a> Net<'a> {
     /// Rows that go through the layers together: as many as make good use of the weights, and as few as leave room
     /// for them in the second cache, if they fit there at all.
     fn at_once(&self) -> usize {
-        const SECOND_CACHE: usize = 1 << 20;
         if self.image.bytes().len() > 3 * SECOND_CACHE / 2 {
             return BLOCK;
         }
@@ -190,15 +190,31 @@ fn evenly(rows: usize, most: usize) -> usize {
     rows.div_ceil(rows.div_ceil(most.max(1)).max(1)).max(1)
 }
 
-/// An operation on `rows` rows in groups.
-fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [f32]) -> Result<(), Error> {
-    match op {
+/// Whether an operation's vectors have the lengths of its shape: always, in an image that was checked.
+fn check_op(op: &Op<'_>) -> Result<(), Error> {
+    match *op {
+        Op::Dense { inputs, outputs, weights: Weights::F32(weights), bias, .. } => {
+            Dense { inputs, outputs, weights, bias }.check()
+        }
+        Op::Dense { inputs, outputs, weights: Weights::F16(weights), bias, .. } => {
+            Dense { inputs, outputs, weights, bias }.check()
+        }
         Op::ScaleShift { features, center, scale, shift } => {
             let width = padded(features);
             check_len("center", width, center.len())?;
             check_len("scale", width, scale.len())?;
-            check_len("shift", width, shift.len())?;
-            scale_shift(level, rows, center, scale, shift, &mut x[..rows * width]);
+            check_len("shift", width, shift.len())
+        }
+        Op::Activation { .. } | Op::Softmax { .. } | Op::LogSoftmax { .. } => Ok(()),
+    }
+}
+
+/// An operation on `rows` rows in groups.
+fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [f32]) -> Result<(), Error> {
+    match op {
+        Op::ScaleShift { features, center, scale, shift } => {
+            check_op(&op)?;
+            scale_shift(level, rows, center, scale, shift, &mut x[..rows * padded(features)]);
             Ok(())
         }
         Op::Activation { features, activation } => {

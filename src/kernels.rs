@@ -19,3 +19,7 @@ pub mod softmax;
 
 /// Length of the chains that sums over an inner dimension or over rows are made of (numeric contract, 2 and 3).
 pub const BLOCK: usize = 256;
+
+/// Bytes that leave room for others in the second cache of most machines. A guess: it decides the order of visits, never a
+/// result.
+pub(crate) const SECOND_CACHE: usize = 1 << 20;

@@ -11,9 +11,10 @@
 //!
 //! The inner dimension runs in blocks of 256: a chain from +0.0 in each block, block sums added in order, then the
 //! bias. So a row's result does not depend on the tile it was in, and the tile is free to fit the register file.
-//! A single row has loops of its own (`row`): there the weights are read once, and their way from memory is all that
+//! A single row has loops of its own (`single`): there the weights are read once, and their way from memory is all that
 //! counts.
 
+mod buffers;
 mod gradient;
 mod rows;
 mod single;
@@ -23,7 +24,7 @@ pub use gradient::{bias_gradient, input_gradient, weight_gradient};
 pub(crate) use gradient::{column_sums, input_gradient_panels, some_weights};
 
 use super::groups::Rows;
-use super::{activation, panels};
+use super::{SECOND_CACHE, activation, panels};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::{Activation, MAX_WIDTH, padded};
@@ -65,10 +66,17 @@ impl Weight for u16 {
 /// many as the widest tile has.
 pub(crate) const TOGETHER: usize = 3;
 
-/// [`TOGETHER`], or more panels where rows are beyond the caches and every panel has to meet them again.
+/// Panels whose weights of one block, 16 KiB each, leave room for rows in the second cache.
+const MANY: usize = 8 * TOGETHER;
+
+/// [`TOGETHER`], or many panels where rows are beyond the caches and every call has to meet them again.
 pub(crate) const fn together(rows: usize, inputs: usize) -> usize {
-    const CACHED: usize = 1 << 18;
-    if rows.saturating_mul(inputs) <= CACHED { TOGETHER } else { 8 * TOGETHER }
+    if rows_stay(rows, inputs) { TOGETHER } else { MANY }
+}
+
+/// Whether rows stay in the second cache while panel after panel meets them.
+const fn rows_stay(rows: usize, inputs: usize) -> bool {
+    rows.saturating_mul(inputs).saturating_mul(size_of::<f32>()) <= SECOND_CACHE
 }
 
 /// The operands of a forward product.
@@ -93,7 +101,7 @@ pub(crate) enum Last {
 }
 
 impl<'a, W: Weight> Dense<'a, W> {
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         check_shape(self.inputs, self.outputs)?;
         check_len("weights", panels::weight_len(self.inputs, self.outputs), self.weights.len())?;
         match self.bias {

@@ -8,7 +8,6 @@ use core::arch::x86_64::*;
 use bytemuck::cast;
 
 use super::{Group, LANES, backend::backend};
-use crate::rng;
 
 backend! {
     /// x86 with AVX-512F (and AVX2, FMA, F16C, which every such CPU has).
@@ -20,30 +19,7 @@ backend! {
         const FUSED: bool = true;
         const REGISTERS: usize = 32;
         const PIECES: usize = 1;
-        #[inline(always)]
-        fn philox<const N: usize>(self, counters: [[__m512i; 4]; N], key: [u32; 2]) -> [[__m512i; 4]; N] {
-            // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a
-            // value is ignored until both halves are put together.
-            let mut halves = counters.map(|even| [even, even]);
-            for c in halves.iter_mut().flat_map(|[_, odd]| odd) {
-                *c = self.upper(*c);
-            }
-            rng::ten_times!(round, {
-                let [k0, k1] = rng::round_key(key, round).map(|k| self.splat_u32(k));
-                for c in halves.as_flattened_mut() {
-                    let p0 = self.mul_even(c[0], rng::MULTIPLIERS[0]);
-                    let p1 = self.mul_even(c[2], rng::MULTIPLIERS[1]);
-                    *c = [self.xor3(self.upper(p1), c[1], k0), p1, self.xor3(self.upper(p0), c[3], k1), p0];
-                }
-            });
-            let mut words = counters;
-            for (words, [even, odd]) in words.iter_mut().zip(halves) {
-                for (word, (even, odd)) in words.iter_mut().zip(even.into_iter().zip(odd)) {
-                    *word = self.interleave(even, odd);
-                }
-            }
-            words
-        }
+        backend! { @philox_by_halves }
     }
     own {
         fn mul_even(a: __m512i, b: u32) -> __m512i { _mm512_mul_epu32(a, _mm512_set1_epi64(i64::from(b))) }

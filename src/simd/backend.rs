@@ -57,6 +57,33 @@ macro_rules! backend {
             }
         }
     };
+    // For levels whose multiplier reads every other lane; wants `mul_even`, `upper`, `xor3` and `interleave` of its own.
+    (@philox_by_halves) => {
+        #[inline(always)]
+        fn philox<const N: usize>(self, counters: [[Self::U32; 4]; N], key: [u32; 2]) -> [[Self::U32; 4]; N] {
+            // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a
+            // value is ignored until both halves are put together.
+            let mut halves = counters.map(|even| [even, even]);
+            for c in halves.iter_mut().flat_map(|[_, odd]| odd) {
+                *c = self.upper(*c);
+            }
+            $crate::rng::ten_times!(round, {
+                let [k0, k1] = $crate::rng::round_key(key, round).map(|k| self.splat_u32(k));
+                for c in halves.as_flattened_mut() {
+                    let p0 = self.mul_even(c[0], $crate::rng::MULTIPLIERS[0]);
+                    let p1 = self.mul_even(c[2], $crate::rng::MULTIPLIERS[1]);
+                    *c = [self.xor3(self.upper(p1), c[1], k0), p1, self.xor3(self.upper(p0), c[3], k1), p0];
+                }
+            });
+            let mut words = counters;
+            for (words, [even, odd]) in words.iter_mut().zip(halves) {
+                for (word, (even, odd)) in words.iter_mut().zip(even.into_iter().zip(odd)) {
+                    *word = self.interleave(even, odd);
+                }
+            }
+            words
+        }
+    };
     (@operation [$($feature:tt),+] fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? $body:block) => {
         #[inline(always)]
         #[allow(unsafe_code)]

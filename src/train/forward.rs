@@ -7,7 +7,6 @@
 use super::{Batch, Moment};
 use crate::Level;
 use crate::error::Error;
-use crate::kernels::dense::TOGETHER;
 use crate::kernels::groups::{Rows, to_groups};
 use crate::kernels::{activation, batchnorm, dense, dropout, softmax};
 use crate::layer::{Layer, Network, padded};
@@ -126,9 +125,10 @@ impl<P: Split> Pass<'_, P> {
                 let dense = dense::Dense { inputs: node.inputs, outputs, weights: node.weights.of(params), bias };
                 let x = Rows::grouped(x, rows, node.inputs)?;
                 let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
+                let together = dense::together(rows, node.inputs);
                 split.run([y], [per_task * block], &|task, [y]| {
-                    for (part, y) in y.chunks_mut(TOGETHER * block).enumerate() {
-                        let first = task * per_task + part * TOGETHER;
+                    for (part, y) in y.chunks_mut(together * block).enumerate() {
+                        let first = task * per_task + part * together;
                         dense::some_panels(level, dense, dense::Last::Nothing, first, x, y);
                         then.forward(first, y);
                     }

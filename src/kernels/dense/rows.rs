@@ -4,9 +4,10 @@
 //! in place: a few panels at a time over all rows, so that a block of weights stays in the first cache. Plain rows are
 //! first copied, a tile's rows of one block of inputs, and then meet all panels, so that the copy pays.
 
-use super::super::{BLOCK, groups::Rows, panels};
+use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels};
+use super::buffers::{Narrow, copy_tile, with_zeros};
 use super::tile::{plain_tile, tile};
-use super::{Dense, Last, Weight};
+use super::{Dense, Last, MANY, Weight, rows_stay};
 use crate::Level;
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
@@ -17,8 +18,8 @@ pub(super) struct Out {
     pub(super) row: usize,
 }
 
-/// Rows of the largest tile: where all outputs are in one panel, sums of more rows than usual fill the registers.
-const TILE: usize = 16;
+/// Rows of a tile where all outputs are in one panel: sums of more rows than usual fill the registers.
+const TALL: usize = 16;
 
 /// `count` panels from `first` on; `y` begins with panel `first`.
 pub(super) fn many_rows<W: Weight>(
@@ -33,51 +34,32 @@ pub(super) fn many_rows<W: Weight>(
 ) {
     // Filling the buffers with zeros takes as long as a small product: they are as large as they must be.
     let block = BLOCK.min(dense.inputs);
-    let little = little_memory(level);
-    let most = if little { LITTLE_TILE } else { TILE };
-    let copy = if x.groups().is_some() { 0 } else { most.min(x.len()) * block.div_ceil(LANES) };
-    let narrow = if first + count > dense.full_panels() && !little { block } else { 0 };
-    with_zeros::<{ LITTLE_TILE * BLOCK / LANES }, 64, { TILE * BLOCK / LANES }, Group>(copy, |copy| {
+    let registers = registers(level);
+    let copied = if x.groups().is_some() || is_direct(registers, &x, count) { 0 } else { x.len() };
+    let copy = copied.min(tile_size(registers).0) * block.div_ceil(LANES);
+    let narrow = if first + count > dense.full_panels() && !is_little(registers) { block } else { 0 };
+    with_zeros::<{ tile_size(7).0 * BLOCK / LANES }, 64, { tile_size(32).0 * BLOCK / LANES }, Group>(copy, |copy| {
         with_zeros::<16, 32, BLOCK, [W; LANES]>(narrow, |narrow| {
             many_rows_with(level, dense, then, first, count, x, y, out, copy, narrow);
         });
     });
 }
 
-kernel! {
-    /// Whether the level may be a microcontroller's, whose whole memory may be 16 KiB.
-    fn little_memory() -> bool = little_memory_body
-}
+kernel! { fn registers() -> usize = registers_body; }
 
 #[inline(always)]
-fn little_memory_body<S: Simd>(_: S) -> bool {
-    is_little(S::REGISTERS)
+fn registers_body<S: Simd>(_: S) -> usize {
+    S::REGISTERS
 }
 
+/// Whether the level may be a microcontroller's, whose whole memory may be 16 KiB.
 const fn is_little(registers: usize) -> bool {
     registers < 8
 }
 
-/// Rows of the largest tile where memory is little.
-const LITTLE_TILE: usize = tile_size(7).0;
-
-/// A buffer on the stack, of one of four sizes.
-fn with_zeros<const TINY: usize, const SMALL: usize, const LARGE: usize, T: bytemuck::Zeroable + Copy>(
-    len: usize,
-    then: impl FnOnce(&mut [T]),
-) {
-    match len {
-        0 => then(&mut []),
-        len if len <= TINY => with_array::<TINY, T, _>(then),
-        len if len <= SMALL => with_array::<SMALL, T, _>(then),
-        _ => with_array::<LARGE, T, _>(then),
-    }
-}
-
-/// A function of its own: only the buffer in use takes room on the stack.
-#[inline(never)]
-fn with_array<const N: usize, T: bytemuck::Zeroable + Copy, F: FnOnce(&mut [T])>(then: F) {
-    then(&mut [T::zeroed(); N]);
+/// Whether tiles read plain rows where they lie: what only one panel reads needs no copy.
+fn is_direct(registers: usize, x: &Rows<'_>, panels: usize) -> bool {
+    registers >= 32 && x.groups().is_none() && panels == 1
 }
 
 kernel! {
@@ -99,8 +81,8 @@ const fn tile_size(registers: usize) -> (usize, usize) {
 
 /// Rows of the next tile of `left`: spread evenly, as a short last tile would leave most of the register file idle.
 const fn rows_of_tile(registers: usize, left: usize, panels: usize) -> usize {
-    if registers >= 32 && panels == 1 && left >= TILE {
-        return TILE;
+    if registers >= 32 && panels == 1 && left >= TALL {
+        return TALL;
     }
     left.div_ceil(left.div_ceil(tile_size(registers).0))
 }
@@ -133,27 +115,27 @@ fn many_rows_body<S: Simd, W: Weight>(
 ) {
     let (_, most_panels) = tile_size(S::REGISTERS);
     let (y, _) = y.as_chunks_mut::<LANES>();
-    let mut narrow = Narrow { panel: narrow, start: usize::MAX };
+    let mut narrow = Narrow::new(narrow);
     let grouped = x.groups();
     // Long plain rows are read from end to end if all weights stay in the second cache meanwhile.
-    let cached = dense.inputs * count * LANES * size_of::<W>() <= SECOND_CACHE / 2;
+    let cached = dense.inputs * count * LANES * size_of::<W>() <= SECOND_CACHE;
     let row_by_row = grouped.is_none() && dense.inputs > 8 * BLOCK && cached;
     // A few panels at a time over all rows, if the rows stay in the second cache; else (or if they must be copied) as many
     // as a tile can meet while their weights stay there.
-    let rows_cached = dense.inputs * x.len() * size_of::<f32>() <= SECOND_CACHE / 2;
+    let rows_stay = rows_stay(x.len(), dense.inputs);
+    let direct = is_direct(S::REGISTERS, &x, count);
     let last = first + count;
     let mut panel = first;
     while panel < last {
         let left = last - panel;
         let span = match grouped {
-            Some(_) if rows_cached => some(left, most_panels),
-            _ => left.div_ceil(left.div_ceil(PANELS_CACHED)),
+            Some(_) if rows_stay => some(left, most_panels),
+            _ => left.div_ceil(left.div_ceil(MANY)),
         };
         let end = panel + span;
         let (mut start, mut row) = (0, 0);
         while start < dense.inputs && row < x.len() {
             let block = Block { dense, then, start, len: BLOCK.min(dense.inputs - start), first, out };
-            let direct = S::REGISTERS >= 32 && grouped.is_none() && count == 1;
             let rows = rows_of_tile(S::REGISTERS, x.len() - row, if direct { usize::MAX } else { end - panel });
             if direct {
                 direct_tile(s, &block, panel, &x, row, rows, &mut narrow, y);
@@ -161,7 +143,7 @@ fn many_rows_body<S: Simd, W: Weight>(
             let (x_tile, step) = match grouped {
                 Some(groups) => (groups.get(start / LANES * x.len() + row..).unwrap_or_default(), x.len()),
                 None if direct => (&[][..], 0),
-                None => (copy_tile(&x, row, rows, &block, copy), rows),
+                None => (copy_tile(&x, row, rows, (block.start, block.len), copy), rows),
             };
             let mut panel = if direct { end } else { panel };
             while panel < end {
@@ -178,56 +160,10 @@ fn many_rows_body<S: Simd, W: Weight>(
     }
 }
 
-/// A block of the narrow last panel, brought to full width: then it is a panel like the others.
-struct Narrow<'n, W> {
-    panel: &'n mut [[W; LANES]],
-    /// First input of the block that it holds.
-    start: usize,
-}
-
-impl<W: Weight> Narrow<'_, W> {
-    #[inline(always)]
-    fn block(&mut self, block: &Block<'_, W>, panel: usize) -> &[[W; LANES]] {
-        if self.start != block.start {
-            self.start = block.start;
-            let width = panels::panel_width(block.dense.outputs, panel);
-            let stored = &block.dense.panel(panel)[block.start * width..][..block.len * width];
-            for (group, stored) in self.panel.iter_mut().zip(stored.chunks_exact(width)) {
-                for (lane, value) in group.iter_mut().zip(stored) {
-                    *lane = *value;
-                }
-            }
-        }
-        &self.panel[..block.len]
-    }
-}
-
-/// Panels whose weights of one block, 16 KiB each, leave room for rows in the second cache.
-const PANELS_CACHED: usize = 24;
-
-/// Bytes of weights that leave room for rows in the second cache of most machines, twice.
-const SECOND_CACHE: usize = 2 << 20;
-
 /// How many of `left` panels come next, `most` at once: three and one would be worse than two and two.
 #[inline(always)]
 fn some(left: usize, most: usize) -> usize {
     if left == most + 1 && most > 2 { most - 1 } else { left.min(most) }
-}
-
-/// A tile's rows of one block, as `[group][row][lane]`.
-#[inline(always)]
-fn copy_tile<'c, W>(x: &Rows<'_>, row: usize, rows: usize, block: &Block<'_, W>, copy: &'c mut [Group]) -> &'c [Group] {
-    for r in 0..rows {
-        let Some(values) = x.row(row + r).and_then(|row| row.get(block.start..)?.get(..block.len)) else { continue };
-        let (groups, rest) = values.as_chunks::<LANES>();
-        for (g, group) in groups.iter().enumerate() {
-            copy[g * rows + r] = *group;
-        }
-        if !rest.is_empty() {
-            copy[groups.len() * rows + r][..rest.len()].copy_from_slice(rest);
-        }
-    }
-    copy
 }
 
 /// A tile of plain rows and a single panel: what is read once needs no copy.
@@ -244,7 +180,11 @@ fn direct_tile<S: Simd, W: Weight>(
 ) {
     let width = panels::panel_width(block.dense.outputs, panel);
     let full = block.dense.full_panels();
-    let weights = if panel < full { full_panels::<W, 1>(block, panel)[0] } else { narrow.block(block, panel) };
+    let weights = if panel < full {
+        full_panels::<W, 1>(block, panel)[0]
+    } else {
+        narrow.block(&block.dense, panel, (block.start, block.len))
+    };
     macro_rules! sized {
         ($($rows:literal)*) => {
             match rows {
@@ -328,7 +268,11 @@ fn panels_of_tile<S: Simd, W: Weight>(
         }
     } else {
         let width = panels::panel_width(block.dense.outputs, panel);
-        let weights = if panel < full { full_panels::<W, 1>(block, panel)[0] } else { narrow.block(block, panel) };
+        let weights = if panel < full {
+            full_panels::<W, 1>(block, panel)[0]
+        } else {
+            narrow.block(&block.dense, panel, (block.start, block.len))
+        };
         one_panel!([weights], width);
     }
     now
