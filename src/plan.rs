@@ -4,8 +4,15 @@
 //! activations are in groups of sixteen features ([`groups`](crate::kernels::groups)). All parts
 //! start at multiples of sixteen values. Everything is `const`, so firmware can size its arrays at compile time.
 //!
+//! What is frozen ([`Scope`]) needs neither gradients nor moments, and its activations change places between two buffers
+//! as they do in inference.
+//!
 //! A length that no machine of this word size has is `usize::MAX`: no slice is that long, so it is refused where slices
 //! are handed in.
+
+mod scope;
+
+pub use scope::{Scope, Statistics};
 
 use crate::kernels::{batchnorm, panels};
 use crate::layer::{Activation, Layer, Network, padded};
@@ -23,6 +30,11 @@ pub struct Part {
 impl Part {
     const fn after(start: usize, len: usize) -> Self {
         Self { start, len }
+    }
+
+    /// The same part of a slice that begins `start` values later: gradients and moments begin with the first trained layer.
+    pub(crate) const fn behind(self, start: usize) -> Self {
+        Self { start: self.start - start, len: self.len }
     }
 
     /// The part of a slice.
@@ -55,9 +67,9 @@ pub struct Node {
     pub bias: Part,
     /// Among the state: a batch norm's running mean, running variance (padded both) and batch count (one group).
     pub state: Part,
-    /// Among the caches: what a batch norm keeps between forward and backward.
+    /// Among the caches: what a batch norm keeps between forward and backward. Frozen ones share a place.
     pub cache: Part,
-    /// Among the sums of squares: one for each panel of a dense layer's weight gradient.
+    /// Among the sums of squares: one for each panel of a dense layer's weight gradient, none if it is frozen.
     pub squares: Part,
     /// Where the output lies among the activations, in values for each row of the batch. Equal to the position of
     /// the input if the layer works in place.
@@ -94,25 +106,52 @@ struct Walk {
     current: usize,
     width: usize,
     needed: Needed,
+    /// Layers before this one are frozen.
+    first: usize,
+    /// Where the second buffer of the frozen layers begins; the first begins at 0.
+    second: usize,
 }
 
 impl Walk {
-    const fn start(network: &Network<'_>) -> Self {
+    const fn start(network: &Network<'_>, scope: Scope) -> Self {
+        // The caller's rows come first, copied into groups. Frozen layers with an output of their own write to the other
+        // one of two buffers; what trains behind them keeps its values.
+        let mut buffers = [padded(network.inputs()), 0];
+        let (mut at, mut index, mut cache) = (0, 0, 0);
+        while index < scope.first && index < network.layers().len() {
+            let width = padded(network.width_before(index + 1));
+            match network.layers()[index] {
+                Layer::BatchNorm(_) => {
+                    at = 1 - at;
+                    if batchnorm::cache_len(width) > cache {
+                        cache = batchnorm::cache_len(width);
+                    }
+                }
+                Layer::Dense { .. } => at = 1 - at,
+                _ => {}
+            }
+            if width > buffers[at] {
+                buffers[at] = width;
+            }
+            index += 1;
+        }
         Self {
             params: 0,
             state: 0,
-            cache: 0,
+            cache,
             squares: 0,
-            // The caller's rows come first, copied into groups.
-            activations: padded(network.inputs()),
+            activations: buffers[0] + buffers[1],
             current: 0,
             width: network.inputs(),
             needed: Needed::Nothing,
+            first: scope.first,
+            second: buffers[0],
         }
     }
 
     const fn step(&mut self, index: usize, layer: Layer) -> Node {
         let inputs = self.width;
+        let frozen = index < self.first;
         let (outputs, weights, bias, state) = match layer {
             Layer::Dense { outputs, bias } => {
                 let weights = whole_groups(panels::weight_len(inputs, outputs));
@@ -123,10 +162,14 @@ impl Walk {
         };
         let cache = if state > 0 { batchnorm::cache_len(padded(inputs)) } else { 0 };
         let (exact, squares) = match layer {
-            Layer::Dense { outputs, .. } => (panels::weight_len(inputs, outputs), panels::panels(outputs)),
+            Layer::Dense { outputs, .. } => {
+                (panels::weight_len(inputs, outputs), if frozen { 0 } else { panels::panels(outputs) })
+            }
             _ => (weights, 0),
         };
         let (in_place, needed) = match layer {
+            Layer::Dense { .. } | Layer::BatchNorm(_) if frozen => (false, Needed::Nothing),
+            _ if frozen => (true, Needed::Nothing),
             Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
             Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),
             Layer::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
@@ -142,6 +185,8 @@ impl Walk {
         };
         let output = if in_place {
             self.current
+        } else if frozen {
+            if self.current == 0 { self.second } else { 0 }
         } else {
             let fresh = self.activations;
             self.activations = self.activations.saturating_add(padded(outputs));
@@ -155,14 +200,16 @@ impl Walk {
             weights: Part::after(self.params, exact),
             bias: Part::after(self.params.saturating_add(weights), bias),
             state: Part::after(self.state, state),
-            cache: Part::after(self.cache, cache),
+            cache: Part::after(if frozen { 0 } else { self.cache }, cache),
             squares: Part::after(self.squares, squares),
             output,
             input: self.current,
         };
         self.params = self.params.saturating_add(weights).saturating_add(bias);
         self.state = self.state.saturating_add(state);
-        self.cache = self.cache.saturating_add(cache);
+        if !frozen {
+            self.cache = self.cache.saturating_add(cache);
+        }
         self.squares = self.squares.saturating_add(squares);
         self.current = output;
         self.width = outputs;
@@ -172,12 +219,17 @@ impl Walk {
 }
 
 impl Network<'_> {
-    /// Where the parts of layer `index` lie.
+    /// Where the parts of layer `index` lie, if all layers train.
     ///
     /// Walks the layers before it: cheap beside the layer's work, and no table has to be stored.
     #[must_use]
     pub const fn node(&self, index: usize) -> Node {
-        let mut walk = Walk::start(self);
+        self.node_in(Scope::ALL, index)
+    }
+
+    /// Where the parts of layer `index` lie. Parameters and state lie the same whatever is trained.
+    pub(crate) const fn node_in(&self, scope: Scope, index: usize) -> Node {
+        let mut walk = Walk::start(self, scope);
         let mut at = 0;
         loop {
             let node = walk.step(at, self.layers()[at]);
@@ -188,15 +240,20 @@ impl Network<'_> {
         }
     }
 
-    /// The nodes of all layers, in order.
+    /// The nodes of all layers, in order, if all train.
     pub fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
-        let mut walk = Walk::start(self);
+        self.nodes_in(Scope::ALL)
+    }
+
+    /// The nodes of all layers, in order.
+    pub(crate) fn nodes_in(&self, scope: Scope) -> impl Iterator<Item = Node> + '_ {
+        let mut walk = Walk::start(self, scope);
         self.layers().iter().enumerate().map(move |(index, layer)| walk.step(index, *layer))
     }
 
     /// Lengths of what does not depend on the batch.
-    const fn end(&self) -> Walk {
-        let mut walk = Walk::start(self);
+    const fn end(&self, scope: Scope) -> Walk {
+        let mut walk = Walk::start(self, scope);
         let mut at = 0;
         while at < self.layers().len() {
             walk.step(at, self.layers()[at]);
@@ -208,30 +265,42 @@ impl Network<'_> {
     /// Length of the parameters (weights, biases, batch-norm scale and shift), padding included.
     #[must_use]
     pub const fn params_len(&self) -> usize {
-        self.end().params
+        self.end(Scope::ALL).params
     }
 
     /// Length of the state that training moves without gradients: running statistics and their batch counts.
     #[must_use]
     pub const fn state_len(&self) -> usize {
-        self.end().state
+        self.end(Scope::ALL).state
     }
 
-    /// Lengths of all buffers for batches of at most `batch` rows.
+    /// Lengths of all buffers for batches of at most `batch` rows, if all layers train.
     #[must_use]
     pub const fn plan(&self, batch: usize) -> Plan {
-        let end = self.end();
-        let mut widest = padded(self.inputs());
+        self.plan_in(Scope::ALL, batch)
+    }
+
+    /// Lengths of all buffers for batches of at most `batch` rows, if only a part of the network trains.
+    #[must_use]
+    pub const fn plan_in(&self, scope: Scope, batch: usize) -> Plan {
+        let end = self.end(scope);
+        let count = self.layers().len();
+        // The backward pass ends at the first trained layer that has parameters.
+        let mut first = if scope.first < count { scope.first } else { count };
+        while first < count && !matches!(self.layers()[first], Layer::Dense { .. } | Layer::BatchNorm(_)) {
+            first += 1;
+        }
+        let mut widest = padded(self.outputs());
         let mut transposed = 0;
-        let mut at = 0;
-        while at < self.layers().len() {
-            let node = self.node(at);
+        let mut at = first;
+        while at < count {
+            let node = self.node_in(scope, at);
             if padded(node.outputs) > widest {
                 widest = padded(node.outputs);
             }
-            // The network's input needs no gradient.
+            // The input of the first needs no gradient.
             if let Layer::Dense { .. } = node.layer
-                && at > 0
+                && at > first
             {
                 let turned = padded(node.inputs).saturating_mul(node.outputs);
                 if turned > transposed {
@@ -240,9 +309,13 @@ impl Network<'_> {
             }
             at += 1;
         }
+        let frozen = if first < count { self.node_in(scope, first).weights.start } else { end.params };
         Plan {
             batch,
+            scope,
+            first,
             params: end.params,
+            trained: if end.params == usize::MAX { usize::MAX } else { end.params - frozen },
             state: end.state,
             activations: batch.saturating_mul(end.activations),
             delta: batch.saturating_mul(widest),
@@ -259,8 +332,14 @@ impl Network<'_> {
 pub struct Plan {
     /// The largest batch.
     pub batch: usize,
-    /// Parameters; gradients have the same length, and so has each moment of the optimiser.
+    /// What is trained.
+    pub scope: Scope,
+    /// The first layer that is trained and has parameters; the number of layers if there is none.
+    pub first: usize,
+    /// Parameters.
     pub params: usize,
+    /// The parameters that are trained, the last ones: gradients have this length, and so has each moment of the optimiser.
+    pub trained: usize,
     /// Running statistics.
     pub state: usize,
     /// Outputs of the layers, kept for the backward pass.
@@ -287,6 +366,11 @@ impl Plan {
             .saturating_add(self.transposed)
             .saturating_add(self.row_losses)
             .saturating_add(self.squares)
+    }
+
+    /// Where the trained parameters begin.
+    pub(crate) const fn frozen(&self) -> usize {
+        self.params - self.trained
     }
 
     /// Cuts a work buffer into its parts.
