@@ -90,6 +90,18 @@ pub enum Error {
         /// Rows that it was begun with.
         total: usize,
     },
+    /// An image has fewer operations.
+    Ops {
+        /// Operations asked for.
+        ops: usize,
+        /// Operations of the image.
+        found: usize,
+    },
+    /// An operation of an image is no layer that could be trained.
+    Tail {
+        /// Its index.
+        op: usize,
+    },
     /// The targets are of the wrong kind for the loss.
     TargetKind {
         /// The loss.
@@ -181,6 +193,11 @@ impl fmt::Display for Error {
             Error::PartRows { rows, total } => {
                 write!(f, "{rows} rows of a batch that was begun with {total}")
             }
+            Error::Ops { ops, found } => write!(f, "the image has {found} operations, not {ops}"),
+            Error::Tail { op } => write!(
+                f,
+                "operation {op} of the image is a scale and shift, which is no layer any more: train only what lies behind it"
+            ),
             Error::TargetKind { loss } => {
                 let wanted = if loss == "cross_entropy" { "class indices" } else { "target values" };
                 write!(f, "the loss {loss} needs {wanted}")

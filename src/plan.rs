@@ -309,7 +309,13 @@ impl Network<'_> {
             }
             at += 1;
         }
-        let frozen = if first < count { self.node_in(scope, first).weights.start } else { end.params };
+        let (frozen, still) = if first < count {
+            let node = self.node_in(scope, first);
+            (node.weights.start, node.state.start)
+        } else {
+            (end.params, end.state)
+        };
+        let moving = matches!(scope.statistics, Statistics::Batch);
         Plan {
             batch,
             scope,
@@ -317,6 +323,7 @@ impl Network<'_> {
             params: end.params,
             trained: if end.params == usize::MAX { usize::MAX } else { end.params - frozen },
             state: end.state,
+            moving: if moving { end.state - still } else { 0 },
             activations: batch.saturating_mul(end.activations),
             delta: batch.saturating_mul(widest),
             cache: end.cache,
@@ -342,7 +349,9 @@ pub struct Plan {
     pub trained: usize,
     /// Running statistics.
     pub state: usize,
-    /// Outputs of the layers, kept for the backward pass.
+    /// The part of the state that moves, the last one.
+    pub moving: usize,
+    /// Outputs of the layers, kept for the backward pass; of frozen layers, two buffers.
     pub activations: usize,
     /// One of the two gradient buffers of a batch.
     pub delta: usize,
@@ -366,6 +375,12 @@ impl Plan {
             .saturating_add(self.transposed)
             .saturating_add(self.row_losses)
             .saturating_add(self.squares)
+    }
+
+    /// Length of the best weights that early stopping keeps ([`Keeper`](crate::train::Keeper)): what training changes.
+    #[must_use]
+    pub const fn best_len(&self) -> usize {
+        self.trained.saturating_add(self.moving)
     }
 
     /// Where the trained parameters begin.

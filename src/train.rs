@@ -2,13 +2,68 @@
 //!
 //! [`Session`] holds the plan and borrows the buffers; a step allocates nothing, cannot panic, and leaves the
 //! parameters untouched if the loss or a gradient is not finite. Epochs, shuffling and stopping are `fit`'s.
+//!
+//! On a device every length is a constant, and the arrays are static or on the stack ([`Arrays`]). Here a network's last
+//! layer learns from a stream of single rows; the layers before it are frozen, and the best weights are kept:
+//!
+//! ```
+//! use evenkeel::kernels::panels::pack;
+//! use evenkeel::plan::{Plan, Scope};
+//! use evenkeel::train::{Batch, Keeper, Moment, Rules, Session};
+//! use evenkeel::{EarlyStopping, Layer, Level, Loss, Network, Optimizer, Serial, Targets};
+//!
+//! const LAYERS: [Layer; 3] = [Layer::dense(16), Layer::Activation(evenkeel::Activation::Relu), Layer::dense(2)];
+//! const NETWORK: Network<'_> = match Network::new(4, &LAYERS) {
+//!     Ok(network) => network,
+//!     Err(_) => panic!("these layers do not fit together"),
+//! };
+//! const SCOPE: Scope = Scope::last_dense(&NETWORK, 1);
+//! const PLAN: Plan = NETWORK.plan_in(SCOPE, 1);
+//! const OPTIMIZER: Optimizer = Optimizer::ADAM;
+//!
+//! let mut arrays: evenkeel::arrays!(PLAN, OPTIMIZER) = evenkeel::train::Arrays::new();
+//! let mut best = [0.0; PLAN.best_len()];
+//! // On a device, the weights that the laptop trained; here, made up.
+//! for node in NETWORK.nodes() {
+//!     if let Layer::Dense { outputs, .. } = node.layer {
+//!         let matrix: [f32; 64] = core::array::from_fn(|at| libm::cosf(3.0 * at as f32));
+//!         pack(node.inputs, outputs, &matrix[..node.inputs * outputs], node.weights.of_mut(&mut arrays.params));
+//!     }
+//! }
+//! let rules = Rules::new(Loss::CrossEntropy, OPTIMIZER);
+//! let mut session = Session::with_scope(NETWORK, SCOPE, 1, arrays.buffers(), Level::detect(), &Serial)?;
+//! let mut keeper = Keeper::new(EarlyStopping::patience(5), &mut best, session.plan())?;
+//! let mut losses = [0.0; 2];
+//! for step in 0..400 {
+//!     // A sensor's row, and the class that the wearer told.
+//!     let row = [0.0, 1.0, 2.0, 3.0].map(|phase| libm::sinf(step as f32 * 0.7 + phase));
+//!     let label = [u32::from(row[0] > 0.0)];
+//!     let batch = Batch { inputs: &row, targets: Targets::Classes(&label), rows: 1 };
+//!     let score = session.step(batch, &rules, Moment { seed: 1, step, lr: 0.01 })?;
+//!     losses[1] += score.loss;
+//!     if step % 100 == 99 {
+//!         if step == 99 {
+//!             losses[0] = losses[1];
+//!         }
+//!         if keeper.observe(&session, losses[1])?.stop {
+//!             break;
+//!         }
+//!         losses[1] = if step == 399 { losses[1] } else { 0.0 };
+//!     }
+//! }
+//! keeper.restore(&mut session)?;
+//! assert!(losses[1] < 0.5 * losses[0]);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 pub mod loss;
 pub mod optim;
 pub mod stop;
 
+mod arrays;
 mod backward;
 mod forward;
+mod keeper;
 mod parts;
 
 use crate::Level;
@@ -19,8 +74,10 @@ use crate::plan::{Plan, Scope};
 use crate::split::Split;
 use parts::Norms;
 
+pub use arrays::Arrays;
 #[cfg(feature = "safetensors")]
 pub(crate) use forward::{batches_seen, set_batches_seen};
+pub use keeper::Keeper;
 pub use loss::{Loss, Score, Targets};
 pub use optim::{Optimizer, Schedule};
 pub use stop::{EarlyStopping, Mode, StopState};
@@ -171,6 +228,12 @@ impl<'m, P: Split> Session<'m, P> {
     /// Parameters and state, to write (restoring the best ones).
     pub fn weights_mut(&mut self) -> (&mut [f32], &mut [f32]) {
         (self.buffers.params, self.buffers.state)
+    }
+
+    /// The plan that the buffers follow.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The optimiser's moments.
