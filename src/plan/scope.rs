@@ -60,6 +60,20 @@ impl Scope {
         self
     }
 
+    /// Whether a batch norm of the network takes its statistics from the batch, which then needs two rows or more.
+    #[must_use]
+    pub const fn joins_rows(&self, network: &Network<'_>) -> bool {
+        let layers = network.layers();
+        let mut layer = self.first;
+        while layer < layers.len() {
+            if matches!(layers[layer], Layer::BatchNorm(_)) && self.uses_batch(layer) {
+                return true;
+            }
+            layer += 1;
+        }
+        false
+    }
+
     /// Whether batch norm `layer` takes its statistics from the batch.
     pub(crate) const fn uses_batch(&self, layer: usize) -> bool {
         layer >= self.first && matches!(self.statistics, Statistics::Batch)

@@ -104,13 +104,31 @@ impl<P: Split> Session<'_, P> {
             let mut sum = Score::default();
             for (before, part) in self.parts(batch) {
                 pass.before = before;
-                sum = self.differentiate_part(pass, &part, loss, sum, Stretch { done, until, total })?;
+                let stretch = Stretch { done, until, total };
+                sum = self.differentiate_part(pass, &part, loss, sum, stretch).map_err(|error| begin(error, &batch))?;
             }
             score.get_or_insert(sum);
             done = until.min(done.saturating_sub(1));
         }
         self.sum_squares();
         Ok(score.unwrap_or_default())
+    }
+
+    /// As [`evaluate`](Session::evaluate), on any number of rows, computed in parts of at most the planned rows.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Session::evaluate).
+    pub fn evaluate_in_parts(&mut self, batch: Batch<'_>, loss: Loss) -> Result<Score, Error> {
+        if batch.rows == 0 {
+            return Err(Error::BatchRows { rows: 0, planned: self.plan.batch });
+        }
+        self.check_rows(&batch, loss)?;
+        let mut score = Score::default();
+        for (_, part) in self.parts(batch) {
+            self.infer(&part)?;
+            score = self.losses(&part, loss, (batch.rows, score));
+        }
+        Ok(score)
     }
 
     /// Adds a part of a batch of `total` rows to the gradients, and returns the score of all parts so far. The parts of a
@@ -243,5 +261,15 @@ impl<P: Split> Session<'_, P> {
     fn sum_squares(&mut self) {
         let squares = self.plan.carve(self.buffers.work).squares;
         backward::sum_squares(self.level, &self.network, &self.plan, squares, self.buffers.gradients);
+    }
+}
+
+/// Through the statistics of a batch norm a bad input of one part shows in the outputs of all: it is where that began.
+fn begin(error: Error, batch: &Batch<'_>) -> Error {
+    match error {
+        Error::NonFinite { .. } if batch.inputs.iter().any(|value| !value.is_finite()) => {
+            Error::NonFinite { what: "input", layer: 0 }
+        }
+        other => other,
     }
 }

@@ -1,7 +1,11 @@
 //! Training as a device does it: a part of the network, a batch in parts, arrays of the caller, no heap.
 
+mod image;
+mod owned;
 mod parts;
+mod refuse;
 mod scope;
+mod stopping;
 
 use evenkeel::layer::padded;
 use evenkeel::plan::{Plan, Scope};
