@@ -214,8 +214,8 @@ fn scale_and_shift() {
 /// In firmware all of it is known to the compiler.
 #[test]
 fn sizes_are_constants() {
-    static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!("tail.keel"));
-    const IMAGE: Image<'_> = match Image::from_aligned(&Aligned(*include_bytes!("tail.keel"))) {
+    const BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!("tail.keel"));
+    const IMAGE: Image<'_> = match Image::from_aligned(BYTES) {
         Ok(image) => image,
         Err(_) => panic!("no image"),
     };
