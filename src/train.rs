@@ -138,18 +138,18 @@ pub struct Moment {
     pub lr: f32,
 }
 
-/// The buffers of a training run; lengths as [`Plan`] says.
+/// The buffers of a training run; lengths as [`Plan`](crate::plan::Plan) says.
 #[derive(Debug)]
 pub struct Buffers<'m> {
     /// Weights, biases, batch-norm scale and shift.
     pub params: &'m mut [f32],
     /// Running statistics.
     pub state: &'m mut [f32],
-    /// Gradients, as long as the parameters that are trained ([`Plan::trained`]).
+    /// Gradients, as long as the parameters that are trained ([`Plan::trained`](crate::plan::Plan::trained)).
     pub gradients: &'m mut [f32],
     /// The optimiser's moments, [`Optimizer::moments_len`]; zero at the start.
     pub moments: &'m mut [f32],
-    /// Scratch, [`Plan::work_len`].
+    /// Scratch, [`Plan::work_len`](crate::plan::Plan::work_len).
     pub work: &'m mut [f32],
 }
 
