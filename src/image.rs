@@ -47,6 +47,7 @@ mod crc;
 mod error;
 #[cfg(feature = "alloc")]
 mod owned;
+pub mod uses;
 
 pub use crc::checksum;
 pub use error::ImageError;
