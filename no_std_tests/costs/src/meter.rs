@@ -100,7 +100,7 @@ impl Clock {
 #[inline(never)]
 pub(crate) fn stack(work: &mut dyn FnMut()) -> usize {
     const PAINT: u32 = 0xa5c3_96e1;
-    const WORDS: usize = 1024;
+    const WORDS: usize = if cfg!(large) { 8192 } else { 1536 };
     let top: *mut u32;
     // SAFETY: reads a register.
     unsafe {
