@@ -35,6 +35,15 @@ impl Level {
     pub(super) const LEAST: Level = Level(Isa::Fpu(Fpu(())));
 }
 
+/// A function of two vectors, lane by lane. A plain loop: built for size, it stays one.
+#[inline(always)]
+fn zip<T: Copy>(mut a: [T; LANES], b: [T; LANES], f: impl Fn(T, T) -> T) -> [T; LANES] {
+    for (a, b) in a.iter_mut().zip(&b) {
+        *a = f(*a, *b);
+    }
+    a
+}
+
 /// A core whose FPU has a fused multiply-add, which the build's target guarantees.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fpu(());
@@ -82,19 +91,19 @@ impl Simd for Fpu {
     }
     #[inline(always)]
     fn add(self, a: F, b: F) -> F {
-        from_fn(|i| a[i] + b[i])
+        zip(a, b, |a, b| a + b)
     }
     #[inline(always)]
     fn sub(self, a: F, b: F) -> F {
-        from_fn(|i| a[i] - b[i])
+        zip(a, b, |a, b| a - b)
     }
     #[inline(always)]
     fn mul(self, a: F, b: F) -> F {
-        from_fn(|i| a[i] * b[i])
+        zip(a, b, |a, b| a * b)
     }
     #[inline(always)]
     fn div(self, a: F, b: F) -> F {
-        from_fn(|i| a[i] / b[i])
+        zip(a, b, |a, b| a / b)
     }
     #[inline(always)]
     fn sqrt(self, a: F) -> F {
@@ -106,11 +115,11 @@ impl Simd for Fpu {
     }
     #[inline(always)]
     fn max(self, a: F, b: F) -> F {
-        from_fn(|i| if a[i] < b[i] { b[i] } else { a[i] })
+        zip(a, b, |a, b| if a < b { b } else { a })
     }
     #[inline(always)]
     fn min(self, a: F, b: F) -> F {
-        from_fn(|i| if b[i] < a[i] { b[i] } else { a[i] })
+        zip(a, b, |a, b| if b < a { b } else { a })
     }
     #[inline(always)]
     fn lt(self, a: F, b: F) -> Mask {
@@ -122,7 +131,15 @@ impl Simd for Fpu {
     }
     #[inline(always)]
     fn select(self, mask: Mask, a: F, b: F) -> F {
-        from_fn(|i| if mask[i] { a[i] } else { b[i] })
+        {
+            let mut out = b;
+            for ((out, a), mask) in out.iter_mut().zip(&a).zip(&mask) {
+                if *mask {
+                    *out = *a;
+                }
+            }
+            out
+        }
     }
     #[inline(always)]
     fn to_bits(self, a: F) -> U {
@@ -146,23 +163,23 @@ impl Simd for Fpu {
     }
     #[inline(always)]
     fn add_u32(self, a: U, b: U) -> U {
-        from_fn(|i| a[i].wrapping_add(b[i]))
+        zip(a, b, u32::wrapping_add)
     }
     #[inline(always)]
     fn sub_u32(self, a: U, b: U) -> U {
-        from_fn(|i| a[i].wrapping_sub(b[i]))
+        zip(a, b, u32::wrapping_sub)
     }
     #[inline(always)]
     fn and(self, a: U, b: U) -> U {
-        from_fn(|i| a[i] & b[i])
+        zip(a, b, |a, b| a & b)
     }
     #[inline(always)]
     fn or(self, a: U, b: U) -> U {
-        from_fn(|i| a[i] | b[i])
+        zip(a, b, |a, b| a | b)
     }
     #[inline(always)]
     fn xor(self, a: U, b: U) -> U {
-        from_fn(|i| a[i] ^ b[i])
+        zip(a, b, |a, b| a ^ b)
     }
     // The wrapping shifts differ from `<<` and `>>` only for counts the trait excludes, and cannot panic.
     #[inline(always)]
