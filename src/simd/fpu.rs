@@ -3,7 +3,7 @@
 //! A vector is sixteen values in memory and an operation is a loop of scalar instructions. What makes it a level of
 //! its own is that a multiply-add rounds once, so such a core gives the bits of a server. Without `std`, stable Rust
 //! offers no `mul_add` and no `sqrt`, hence assembly for those and for the inner loops of a dense layer, where the
-//! sixteen sums must stay in registers. Each architecture has a `machine` module with the same five safe functions.
+//! sums must stay in registers. Each architecture has a `machine` module with the same safe functions.
 //!
 //! Rust never contracts `a * b + c`, so the plain loops round after each operation, as the trait demands. The FPU must
 //! be as reset and start-up code (`cortex-m-rt`, `riscv-rt`) leave it: switched on, rounding to nearest, subnormals
