@@ -78,9 +78,8 @@ fn chain<W: Copy, const WIDTH: usize>(x: &[f32], w: &[W], sums: &mut Group, wide
     let Some(sums) = sums.first_chunk_mut::<WIDTH>() else { return };
     let mut acc = *sums;
     for (x, w) in x.iter().zip(w.as_chunks::<WIDTH>().0) {
-        for (acc, w) in acc.iter_mut().zip(w) {
-            *acc = fused(*x, widen(*w), *acc);
-        }
+        // Unrolled also in a build for size, unlike a loop: else the sums would be in memory.
+        acc = from_fn(|i| fused(*x, widen(w[i]), acc[i]));
     }
     *sums = acc;
 }

@@ -28,6 +28,7 @@ macro_rules! images {
 /// Dense layers with ReLU, in either precision.
 type Dense<'a> = Single<'a, { uses::DENSE_F32 | uses::DENSE_F16 | uses::RELU }>;
 
+#[cfg(large)]
 const AD01: u32 = 640 * 128 + 3 * 128 * 128 + 128 * 8 + 8 * 128 + 3 * 128 * 128 + 128 * 640;
 const DIGITS: u32 = 64 * 64 + 64 * 10;
 /// The widest row, and the scratch for it.
