@@ -50,14 +50,35 @@ pub(super) fn load_f16(bits: &[u16; LANES]) -> Group {
     bits.map(widen)
 }
 
+/// The chains of a panel of some lanes. Each sum is a variable and each lane a line: built for size, a loop over lanes would
+/// stay one, with the sums in memory.
+macro_rules! chains {
+    ($name:ident, $width:literal, $($sum:ident $lane:literal)*) => {
+        #[inline(always)]
+        fn $name<W: Copy>(x: &[f32], w: &[W], sums: &mut Group, widen: impl Fn(W) -> f32) {
+            let Some(sums) = sums.first_chunk_mut::<$width>() else { return };
+            let [$(mut $sum),*] = *sums;
+            for (x, w) in x.iter().zip(w.as_chunks::<$width>().0) {
+                $($sum = fused(*x, widen(w[$lane]), $sum);)*
+            }
+            *sums = [$($sum),*];
+        }
+    };
+}
+
+chains!(chains_4, 4, a 0 b 1 c 2 d 3);
+chains!(chains_8, 8, a 0 b 1 c 2 d 3 e 4 f 5 g 6 h 7);
+chains!(chains_12, 12, a 0 b 1 c 2 d 3 e 4 f 5 g 6 h 7 i 8 j 9 k 10 l 11);
+chains!(chains_16, 16, a 0 b 1 c 2 d 3 e 4 f 5 g 6 h 7 i 8 j 9 k 10 l 11 m 12 n 13 o 14 p 15);
+
 /// `width` is a panel's: 4, 8, 12 or 16.
 #[inline(always)]
 pub(super) fn dot_lanes(width: usize, x: &[f32], w: &[f32], sums: &mut Group) {
     match width {
-        4 => chain::<_, 4>(x, w, sums, |w| w),
-        8 => chain::<_, 8>(x, w, sums, |w| w),
-        12 => chain::<_, 12>(x, w, sums, |w| w),
-        _ => chain::<_, 16>(x, w, sums, |w| w),
+        4 => chains_4(x, w, sums, |w| w),
+        8 => chains_8(x, w, sums, |w| w),
+        12 => chains_12(x, w, sums, |w| w),
+        _ => chains_16(x, w, sums, |w| w),
     }
 }
 
@@ -65,21 +86,9 @@ pub(super) fn dot_lanes(width: usize, x: &[f32], w: &[f32], sums: &mut Group) {
 #[inline(always)]
 pub(super) fn dot_lanes_f16(width: usize, x: &[f32], w: &[u16], sums: &mut Group) {
     match width {
-        4 => chain::<_, 4>(x, w, sums, widen),
-        8 => chain::<_, 8>(x, w, sums, widen),
-        12 => chain::<_, 12>(x, w, sums, widen),
-        _ => chain::<_, 16>(x, w, sums, widen),
+        4 => chains_4(x, w, sums, widen),
+        8 => chains_8(x, w, sums, widen),
+        12 => chains_12(x, w, sums, widen),
+        _ => chains_16(x, w, sums, widen),
     }
-}
-
-/// The chain of `WIDTH` lanes, whose sums are in registers meanwhile.
-#[inline(always)]
-fn chain<W: Copy, const WIDTH: usize>(x: &[f32], w: &[W], sums: &mut Group, widen: impl Fn(W) -> f32) {
-    let Some(sums) = sums.first_chunk_mut::<WIDTH>() else { return };
-    let mut acc = *sums;
-    for (x, w) in x.iter().zip(w.as_chunks::<WIDTH>().0) {
-        // Unrolled also in a build for size, unlike a loop: else the sums would be in memory.
-        acc = from_fn(|i| fused(*x, widen(w[i]), acc[i]));
-    }
-    *sums = acc;
 }
