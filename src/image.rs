@@ -48,6 +48,7 @@ mod edit;
 mod error;
 #[cfg(feature = "alloc")]
 mod owned;
+pub mod uses;
 
 pub use crc::checksum;
 pub use edit::ImageMut;
