@@ -40,16 +40,18 @@
 //! Payload: the sections of the operations in their order, each at the next multiple of 64: weights as
 //! [`panels`] has them, a bias as `f32` padded with zeros to sixteen, centre, scale and shift likewise in one section. Gaps are zero. So the same network has one image only, and no two sections can overlap.
 //!
-//! Checking is `const`: an image compiled into firmware can be checked by the compiler.
+//! Checking is `const`: [`include_model!`](crate::include_model) has an image checked by the compiler.
 
 mod check;
 mod crc;
 mod error;
+mod message;
 #[cfg(feature = "alloc")]
 mod owned;
 
 pub use crc::checksum;
 pub use error::ImageError;
+pub use message::Message;
 #[cfg(feature = "alloc")]
 pub use owned::AlignedBytes;
 
@@ -95,7 +97,7 @@ pub(crate) const STANDARDISED: u32 = 1;
 /// Bytes (or any value) at a multiple of 64.
 ///
 /// `include_bytes!` promises no alignment; `&Aligned(*include_bytes!("model.keel"))` does, and coerces to the
-/// `&Aligned<[u8]>` that [`Image::from_aligned`] takes.
+/// `&Aligned<[u8]>` that [`Image::from_aligned`] takes. [`include_model!`](crate::include_model) does both.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Aligned<T: ?Sized>(
@@ -233,6 +235,18 @@ impl<'a> Image<'a> {
         }
     }
 
+    /// The stored checksum: two images with the same one are the same, unless somebody meant them to look so.
+    #[must_use]
+    pub const fn checksum(&self) -> u32 {
+        check::u32_at(self.bytes, at::CHECKSUM)
+    }
+
+    /// Number of class names: 0, or the number of outputs.
+    #[must_use]
+    pub const fn classes(&self) -> usize {
+        check::metadata(self.bytes).0
+    }
+
     /// The names of the outputs: none, or as many as there are outputs.
     pub fn class_names(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         let (count, mut texts) = check::metadata(self.bytes);
@@ -241,8 +255,17 @@ impl<'a> Image<'a> {
 
     /// The name of output `class`, if outputs have names.
     #[must_use]
-    pub fn class_name(&self, class: usize) -> Option<&'a str> {
-        self.class_names().nth(class)
+    pub const fn class_name(&self, class: usize) -> Option<&'a str> {
+        let (count, mut texts) = check::metadata(self.bytes);
+        if class >= count {
+            return None;
+        }
+        let mut before = 0;
+        while before < class {
+            texts.take();
+            before += 1;
+        }
+        texts.take()
     }
 
     /// The free text, for instance where the network comes from.

@@ -55,6 +55,8 @@ pub mod fit;
 #[cfg(feature = "std")]
 pub mod host;
 pub mod image;
+#[doc(hidden)]
+pub mod include;
 pub mod infer;
 pub mod init;
 #[cfg(feature = "safetensors")]
