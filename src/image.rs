@@ -174,6 +174,18 @@ impl<'a> Image<'a> {
         check::image(&bytes.0)
     }
 
+    /// An image whose bytes were checked before.
+    #[cfg(feature = "ffi")]
+    pub(crate) const fn checked_before(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            ops: check::u32_at(bytes, at::OPS) as usize,
+            inputs: check::u32_at(bytes, at::INPUTS) as usize,
+            outputs: check::u32_at(bytes, at::OUTPUTS) as usize,
+            scratch_width: check::u32_at(bytes, at::SCRATCH) as usize,
+        }
+    }
+
     /// The image's bytes.
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {

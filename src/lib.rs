@@ -50,6 +50,8 @@ extern crate std;
 pub mod data;
 pub mod error;
 pub mod export;
+#[cfg(feature = "ffi")]
+pub mod ffi;
 #[cfg(feature = "alloc")]
 pub mod fit;
 #[cfg(feature = "std")]
