@@ -186,6 +186,26 @@ impl<'a> Image<'a> {
         }
     }
 
+    /// The image without its last `count` operations, over the same bytes; `None` if it has not as many.
+    ///
+    /// Its outputs are what the layers before give to them: the inputs of a layer that is trained anew on the device, while
+    /// the others stay in flash. Texts and checksum remain those of the whole image.
+    ///
+    /// ```
+    /// mod xor {
+    ///     evenkeel::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/image/xor.keel"));
+    /// }
+    /// let front = xor::IMAGE.without_last(1).unwrap();
+    /// assert_eq!((front.inputs(), front.outputs(), front.ops().len()), (2, 4, 1));
+    /// assert!(xor::IMAGE.without_last(3).is_none());
+    /// ```
+    #[must_use]
+    pub const fn without_last(&self, count: usize) -> Option<Self> {
+        let Some(ops) = self.ops.checked_sub(count) else { return None };
+        let outputs = if ops == 0 { self.inputs } else { Record::read(self.bytes, ops - 1).outputs };
+        Some(Self { ops, outputs, ..*self })
+    }
+
     /// The image's bytes.
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
