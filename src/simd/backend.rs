@@ -1,6 +1,6 @@
 //! Turns a list of CPU features and one-line safe bodies into a [`Simd`](super::Simd) level.
 //!
-//! This is the only place of the crate with `unsafe` (besides `fpu.rs`, which calls assembly). The feature list is
+//! This is the only place of the crate with `unsafe` (besides `fpu.rs`, which calls assembly, and `ffi.rs`, which C calls). The feature list is
 //! written once per level and expands into three things that therefore cannot disagree: the run-time detection, the
 //! compile-time check, and the `target_feature` attribute of every operation and of the entry.
 

@@ -1,0 +1,151 @@
+//! Which exercise is this person doing? A network recognises the motion of a wrist; then its last layer learns how a new
+//! wearer moves, on the device.
+//!
+//! The samples come from `wearer.csv` by semihosting, where a product would read its sensor.
+#![no_std]
+#![no_main]
+
+mod head;
+mod motion;
+mod wearer;
+
+use core::fmt;
+
+use evenkeel::{Level, Net, Serial};
+use head::{HIDDEN, Head};
+use semihosting::{println, process};
+use wearer::Wearer;
+
+/// The layers before the last: they stay as they are, in flash.
+const FRONT: Net<'static> = match motion::image::IMAGE.without_last(1) {
+    Some(front) => Net::new(front),
+    None => panic!("the image has no layers"),
+};
+
+/// Windows at the start of each recording that the wearer labels, and that the device learns from: ten seconds.
+const LABELLED: usize = 8;
+/// Rows to learn from: fourteen recordings.
+const MOST: usize = 14 * LABELLED;
+const EPOCHS: u32 = 60;
+
+/// What went wrong, in words.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    Evenkeel(evenkeel::Error),
+    Wearer { line: usize, what: &'static str },
+    Head(&'static str),
+}
+
+impl From<evenkeel::Error> for Problem {
+    fn from(error: evenkeel::Error) -> Self {
+        Problem::Evenkeel(error)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Evenkeel(error) => error.fmt(f),
+            Problem::Wearer { line, what } => write!(f, "wearer.csv, line {line}: {what}"),
+            Problem::Head(what) => f.write_str(what),
+        }
+    }
+}
+
+/// How many of how many.
+#[derive(Default)]
+struct Hits {
+    right: usize,
+    rows: usize,
+}
+
+impl Hits {
+    fn count(&mut self, class: usize, label: usize) {
+        self.right += usize::from(class == label);
+        self.rows += 1;
+    }
+}
+
+impl fmt::Display for Hits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = 100.0 * self.right as f32 / self.rows.max(1) as f32;
+        write!(f, "{share:.2} % ({} of {})", self.right, self.rows)
+    }
+}
+
+fn run() -> Result<(), Problem> {
+    let level = Level::detect();
+    let mut scratch = [0.0; motion::SCRATCH];
+    let mut features = [[0.0; HIDDEN]; MOST];
+    let mut labels = [0; MOST];
+    let mut learnt_from = 0;
+    let mut before = Hits::default();
+
+    // First round: say the class of each sample. Keep what the front makes of the labelled ones.
+    let mut wearer = Wearer::open()?;
+    while let Some(sample) = wearer.next()? {
+        let outputs = motion::run(&sample.values, &mut scratch);
+        let class = motion::class(&outputs);
+        let (says, label) = (motion::CLASSES[class], motion::CLASSES[sample.label]);
+        println!("sample {:3}: class {says}{}", sample.number, if says == label { "" } else { ", wrong" });
+        if sample.position < LABELLED && learnt_from < MOST {
+            FRONT.infer(level, &Serial, &sample.values, &mut features[learnt_from], &mut scratch)?;
+            labels[learnt_from] = sample.label as u32;
+            learnt_from += 1;
+        } else if sample.position > LABELLED {
+            before.count(class, sample.label);
+        }
+    }
+
+    // Learn. The head starts as the image's last layer, and must say the same.
+    let mut memory = head::Memory::new();
+    let mut head = Head::new(&mut memory, level)?;
+    let mut same = true;
+    let (features, labels) = (&features[..learnt_from], &labels[..learnt_from]);
+    let (first, _) = head.score(features, labels)?;
+    for epoch in 0..EPOCHS {
+        head.epoch(epoch, features, labels)?;
+    }
+    let (last, _) = head.score(features, labels)?;
+    println!("learnt from {learnt_from} labelled samples: loss {first:.3} -> {last:.3}");
+
+    // Second round: the samples that were not learnt from, nor overlap with one that was.
+    let mut after = Hits::default();
+    let mut untouched = head::Memory::new();
+    let mut untouched = Head::new(&mut untouched, level)?;
+    let mut wearer = Wearer::open()?;
+    while let Some(sample) = wearer.next()? {
+        if sample.position <= LABELLED {
+            continue;
+        }
+        let mut hidden = [0.0; HIDDEN];
+        FRONT.infer(level, &Serial, &sample.values, &mut hidden, &mut scratch)?;
+        after.count(motion::class(&head.outputs(&hidden)?), sample.label);
+        let whole = motion::run(&sample.values, &mut scratch).map(f32::to_bits);
+        same &= untouched.outputs(&hidden)?.map(f32::to_bits) == whole;
+    }
+    println!("accuracy before: {before}");
+    println!("accuracy after:  {after}");
+    if !same {
+        return Err(Problem::Head("front and untrained head do not give the bits of the whole network"));
+    }
+    Ok(())
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    match run() {
+        Ok(()) => process::exit(0),
+        Err(problem) => {
+            println!("{problem}");
+            process::exit(1)
+        }
+    }
+}
+
+/// A fault must end the program, not hang the emulator.
+#[cortex_m_rt::exception]
+unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
+    println!("hard fault at {:#x}", frame.pc());
+    process::exit(1)
+}
