@@ -3,6 +3,7 @@
 use evenkeel::image::{Op, Weights};
 use evenkeel::plan::Plan;
 use evenkeel::rng::{Stream, shuffle};
+use evenkeel::train::loss::Score;
 use evenkeel::train::{Batch, Buffers, Moment, Rules, Session};
 use evenkeel::{Layer, Level, Loss, Network, Optimizer, Serial, Targets};
 
@@ -84,15 +85,14 @@ impl<'m> Head<'m> {
         Ok(())
     }
 
-    /// Mean loss and accuracy.
-    pub(crate) fn score(&mut self, features: &[[f32; HIDDEN]], labels: &[u32]) -> Result<(f64, f64), Problem> {
-        let mut score = evenkeel::train::loss::Score::default();
+    /// Mean loss.
+    pub(crate) fn loss(&mut self, features: &[[f32; HIDDEN]], labels: &[u32]) -> Result<f64, Problem> {
+        let mut score = Score::default();
         for (rows, labels) in features.chunks(BATCH).zip(labels.chunks(BATCH)) {
-            let batch =
-                Batch { inputs: rows.as_flattened(), targets: Targets::Classes(labels), rows: rows.len() };
+            let batch = Batch { inputs: rows.as_flattened(), targets: Targets::Classes(labels), rows: rows.len() };
             score = score.plus(self.session.evaluate(batch, RULES.loss)?);
         }
-        Ok((score.mean_loss(), score.accuracy()))
+        Ok(score.mean_loss())
     }
 
     /// The outputs for one row of the front's.
