@@ -48,6 +48,7 @@ mod error;
 mod message;
 #[cfg(feature = "alloc")]
 mod owned;
+pub mod uses;
 
 pub use crc::checksum;
 pub use error::ImageError;
