@@ -2,8 +2,9 @@
 //!
 //! Core ring. What the macro expands to is public because it has to be; only the macro itself is documented.
 
+use crate::Level;
 use crate::image::{Aligned, Image, Message};
-use crate::{Level, Net, Serial};
+use crate::infer::Single;
 
 /// Includes an image (`.keel`) in the program: checked and aligned while compiling, its shapes as constants.
 ///
@@ -16,13 +17,13 @@ use crate::{Level, Net, Serial};
 /// | `SCRATCH`: `usize` | values of scratch that one row needs |
 /// | `CLASSES: [&str; …]` | names of the outputs; an empty array if the image has none |
 /// | `run(&[f32; INPUTS], &mut [f32; SCRATCH]) -> [f32; OUTPUTS]` | the outputs for one row |
-/// | `NET: Net<'static>` | the network, for batches and threads ([`Net::infer`]) |
+/// | `NET: Net<'static>` | the network, for batches and threads ([`Net::infer`](crate::Net::infer)) |
 /// | `IMAGE: Image<'static>`, `BYTES` | the checked image, and its bytes at a multiple of 64, `LENGTH` of them |
 ///
 /// `BYTES` is the only copy: weights are read where the linker puts constants, on a microcontroller in flash. A file that
 /// is missing, cut off, damaged, of another version or not an image at all is a compile error that says so, and so is
-/// an array of another length; therefore `run` has nothing left to refuse. Checking costs the compiler some six
-/// seconds per megabyte.
+/// an array of another length; therefore `run` has nothing left to refuse. It brings code for the image's own operations
+/// and no others ([`Single`](crate::infer::Single)). Checking costs the compiler some six seconds per megabyte.
 ///
 /// ```
 /// mod xor {
@@ -73,7 +74,8 @@ macro_rules! include_model {
         /// The outputs for one row. What `scratch` holds does not matter.
         #[allow(dead_code)]
         pub fn run(input: &[f32; INPUTS], scratch: &mut [f32; SCRATCH]) -> [f32; OUTPUTS] {
-            $crate::include::run(&NET, input, scratch)
+            const SINGLE: $crate::infer::Single<'static, { IMAGE.uses() }> = $crate::include::single(IMAGE);
+            $crate::include::run(&SINGLE, input, scratch)
         }
     };
 }
@@ -101,16 +103,25 @@ pub const fn classes<'a, const N: usize>(image: &Image<'a>) -> [&'a str; N] {
     names
 }
 
+/// The image for one row at a time; `USES` are its own operations.
+#[must_use]
+pub const fn single<const USES: u32>(image: Image<'_>) -> Single<'_, USES> {
+    match Single::new(image) {
+        Ok(single) => single,
+        Err(_) => panic!("the image has operations that it does not name"),
+    }
+}
+
 /// One row through a network of `I` inputs and `O` outputs, which needs `S` values of scratch.
 #[must_use]
-pub fn run<const I: usize, const O: usize, const S: usize>(
-    net: &Net<'_>,
+pub fn run<const USES: u32, const I: usize, const O: usize, const S: usize>(
+    net: &Single<'_, USES>,
     input: &[f32; I],
     scratch: &mut [f32; S],
 ) -> [f32; O] {
     // The lengths are the image's own, by the types: nothing is refused. Should a defect of the library ever make it so,
     // no number comes out that could be taken for an answer.
     let mut output = [f32::NAN; O];
-    let _fits = net.infer(Level::detect(), &Serial, input, &mut output, scratch);
+    let _fits = net.infer(Level::detect(), input, &mut output, scratch);
     output
 }

@@ -7,10 +7,10 @@ use evenkeel::train::loss::Score;
 use evenkeel::train::{Batch, Buffers, Moment, Rules, Session};
 use evenkeel::{Layer, Level, Loss, Network, Optimizer, Serial, Targets};
 
-use crate::{FRONT, MOST, Problem, motion};
+use crate::{FRONT_IMAGE, MOST, Problem, motion};
 
 /// Values that the front gives for a row.
-pub(crate) const HIDDEN: usize = FRONT.outputs();
+pub(crate) const HIDDEN: usize = FRONT_IMAGE.outputs();
 
 const LAYERS: [Layer; 1] = [Layer::dense(motion::OUTPUTS)];
 const NETWORK: Network<'static> = match Network::new(HIDDEN, &LAYERS) {

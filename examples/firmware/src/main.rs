@@ -11,15 +11,20 @@ mod wearer;
 
 use core::fmt;
 
-use evenkeel::{Level, Net, Serial};
+use evenkeel::infer::Single;
+use evenkeel::{Image, Level};
 use head::{HIDDEN, Head};
 use semihosting::{println, process};
 use wearer::Wearer;
 
 /// The layers before the last: they stay as they are, in flash.
-const FRONT: Net<'static> = match motion::image::IMAGE.without_last(1) {
-    Some(front) => Net::new(front),
+const FRONT_IMAGE: Image<'static> = match motion::image::IMAGE.without_last(1) {
+    Some(front) => front,
     None => panic!("the image has no layers"),
+};
+const FRONT: Single<'static, { FRONT_IMAGE.uses() }> = match Single::new(FRONT_IMAGE) {
+    Ok(front) => front,
+    Err(_) => panic!("the front has operations that it does not name"),
 };
 
 /// Windows at the start of each recording that the wearer labels, and that the device learns from: ten seconds.
@@ -87,9 +92,9 @@ fn run() -> Result<(), Problem> {
         let outputs = motion::run(&sample.values, &mut scratch);
         let class = motion::class(&outputs);
         let (says, label) = (motion::CLASSES[class], motion::CLASSES[sample.label]);
-        println!("sample {:3}: class {says}{}", sample.number, if says == label { "" } else { ", wrong" });
+        println!("sample {}: class {says}{}", sample.number, if says == label { "" } else { ", wrong" });
         let mut hidden = [0.0; HIDDEN];
-        FRONT.infer(level, &Serial, &sample.values, &mut hidden, &mut scratch)?;
+        FRONT.infer(level, &sample.values, &mut hidden, &mut scratch)?;
         // Before it has learnt anything the head is the image's last layer, to the bit.
         if head.outputs(&hidden)?.map(f32::to_bits) != outputs.map(f32::to_bits) {
             return Err(Problem::Head("front and head do not give the bits of the whole network"));
@@ -116,7 +121,7 @@ fn run() -> Result<(), Problem> {
     while let Some(sample) = wearer.next()? {
         if sample.position > LABELLED {
             let mut hidden = [0.0; HIDDEN];
-            FRONT.infer(level, &Serial, &sample.values, &mut hidden, &mut scratch)?;
+            FRONT.infer(level, &sample.values, &mut hidden, &mut scratch)?;
             after.count(motion::class(&head.outputs(&hidden)?), sample.label);
         }
     }

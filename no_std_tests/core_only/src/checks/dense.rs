@@ -33,7 +33,7 @@ const ANSWERS: [(&str, u32, u32); 6] = [
 ];
 
 pub(crate) fn run(level: Level, report: &mut dyn FnMut(Outcome)) {
-    let parts: [fn(Level) -> Result<u32, Error>; ANSWERS.len()] = 
+    let parts: [fn(Level) -> Result<u32, Error>; ANSWERS.len()] =
         [plain_rows, groups, weight_gradient, input_gradient, one_row::<f32>, one_row::<u16>];
     for ((name, once, twice), part) in ANSWERS.into_iter().zip(parts) {
         let got = part(level).unwrap_or_default();
