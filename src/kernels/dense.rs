@@ -24,7 +24,7 @@ pub use gradient::{bias_gradient, input_gradient, weight_gradient};
 pub(crate) use gradient::{column_sums, input_gradient_panels, some_weights};
 
 use super::groups::Rows;
-use super::{SECOND_CACHE, activation, panels};
+use super::{SECOND_CACHE, activation, panels, part};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::{Activation, MAX_WIDTH, padded};
@@ -118,7 +118,7 @@ impl<'a, W: Weight> Dense<'a, W> {
     /// The stored weights of panel `panel`.
     fn panel(&self, panel: usize) -> &'a [W] {
         let width = panels::panel_width(self.outputs, panel);
-        &self.weights[panel * LANES * self.inputs..][..width * self.inputs]
+        part(self.weights, panel * LANES * self.inputs, width * self.inputs)
     }
 }
 
@@ -156,7 +156,7 @@ pub fn forward_then<W: Weight>(
     y: &mut [f32],
 ) -> Result<(), Error> {
     check(&dense, &x, y.len())?;
-    let block = x.len().max(1) * LANES;
+    let block = x.len().saturating_mul(LANES).max(1);
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());
     // Plain rows are copied once for all panels of a call.
     let together = if x.groups().is_some() && x.len() > 1 { together(x.len(), dense.inputs) } else { per_task };
@@ -165,7 +165,7 @@ pub fn forward_then<W: Weight>(
         other => (Last::Nothing, other),
     };
     split.run([y], [per_task * block], &|task, [y]| {
-        for (part, y) in y.chunks_mut(together * block).enumerate() {
+        for (part, y) in y.chunks_mut(together.saturating_mul(block).max(1)).enumerate() {
             some_panels(level, dense, last, task * per_task + part * together, x, y);
             if let Some(then) = then {
                 activation::some_forward(level, then, y);
@@ -221,7 +221,7 @@ pub(crate) fn some_panels<W: Weight>(
         (0, _) => {}
         (1, Some(x)) => single::one_row(level, dense, last, first, x, y),
         (rows, _) => {
-            let count = y.len() / (rows * LANES);
+            let count = y.len() / LANES / rows;
             rows::many_rows(level, dense, last, first, count, x, y, rows::Out { panel: rows, row: 1 });
         }
     }

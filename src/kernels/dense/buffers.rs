@@ -1,6 +1,6 @@
 //! What a product of many rows keeps on the stack: a tile's plain rows in groups, and a block of the narrow last panel.
 
-use super::super::{groups::Rows, panels};
+use super::super::{groups::Rows, panels, part};
 use super::{Dense, Weight};
 use crate::simd::{Group, LANES};
 
@@ -36,10 +36,14 @@ pub(super) fn copy_tile<'c>(
         let Some(values) = x.row(row + r).and_then(|row| row.get(start..)?.get(..len)) else { continue };
         let (groups, rest) = values.as_chunks::<LANES>();
         for (g, group) in groups.iter().enumerate() {
-            copy[g * rows + r] = *group;
+            if let Some(copy) = copy.get_mut(g * rows + r) {
+                *copy = *group;
+            }
         }
-        if !rest.is_empty() {
-            copy[groups.len() * rows + r][..rest.len()].copy_from_slice(rest);
+        if !rest.is_empty()
+            && let Some(copy) = copy.get_mut(groups.len() * rows + r)
+        {
+            copy.iter_mut().zip(rest).for_each(|(copy, value)| *copy = *value);
         }
     }
     copy
@@ -63,13 +67,13 @@ impl<'n, W: Weight> Narrow<'n, W> {
         if self.start != start {
             self.start = start;
             let width = panels::panel_width(dense.outputs, panel);
-            let stored = &dense.panel(panel)[start * width..][..len * width];
-            for (group, stored) in self.panel.iter_mut().zip(stored.chunks_exact(width)) {
+            let stored = part(dense.panel(panel), start * width, len * width);
+            for (group, stored) in self.panel.iter_mut().zip(stored.chunks_exact(width.max(1))) {
                 for (lane, value) in group.iter_mut().zip(stored) {
                     *lane = *value;
                 }
             }
         }
-        &self.panel[..len]
+        part(self.panel, 0, len)
     }
 }

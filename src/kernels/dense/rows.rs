@@ -4,7 +4,7 @@
 //! in place: a few panels at a time over all rows, so that a block of weights stays in the first cache. Plain rows are
 //! first copied, a tile's rows of one block of inputs, and then meet all panels, so that the copy pays.
 
-use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels};
+use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels, part};
 use super::buffers::{Narrow, copy_tile, with_zeros};
 use super::tile::{plain_tile, tile};
 use super::{Dense, Last, MANY, Weight, rows_stay};
@@ -84,7 +84,8 @@ const fn rows_of_tile(registers: usize, left: usize, panels: usize) -> usize {
     if registers >= 32 && panels == 1 && left >= TALL {
         return TALL;
     }
-    left.div_ceil(left.div_ceil(tile_size(registers).0))
+    let tiles = left.div_ceil(tile_size(registers).0);
+    left.div_ceil(if tiles > 0 { tiles } else { 1 })
 }
 
 /// What a tile works on.
@@ -130,7 +131,7 @@ fn many_rows_body<S: Simd, W: Weight>(
         let left = last - panel;
         let span = match grouped {
             Some(_) if rows_stay => some(left, most_panels),
-            _ => left.div_ceil(left.div_ceil(MANY)),
+            _ => left.div_ceil(left.div_ceil(MANY).max(1)),
         };
         let end = panel + span;
         let (mut start, mut row) = (0, 0);
@@ -288,16 +289,17 @@ fn narrow_tile<S: Simd, W: Weight, const R: usize>(
     step: usize,
 ) -> ([[S::F32; 1]; R], usize) {
     let width = panels::panel_width(block.dense.outputs, panel);
-    let stored = &block.dense.panel(panel)[block.start * width..][..block.len * width];
+    let stored = part(block.dense.panel(panel), block.start * width, block.len * width);
+    let width = width.max(1);
     let mut sums = [[s.splat(0.0)]; R];
-    for (x, stored) in x.chunks(step).zip(stored.chunks(LANES * width)) {
+    for (x, stored) in x.chunks(step.max(1)).zip(stored.chunks(LANES * width)) {
         let mut weights = [[W::zeroed(); LANES]; LANES];
         for (group, stored) in weights.iter_mut().zip(stored.chunks_exact(width)) {
-            group[..width].copy_from_slice(stored);
+            group.iter_mut().zip(stored).for_each(|(lane, value)| *lane = *value);
         }
-        let weights = &weights[..stored.len() / width];
+        let weights = part(&weights, 0, stored.len() / width);
         for (sum, x) in sums.iter_mut().zip(x) {
-            sum[0] = W::dot_panel(s, &x[..weights.len()], weights, sum[0]);
+            sum[0] = W::dot_panel(s, part(x, 0, weights.len()), weights, sum[0]);
         }
     }
     (sums, width)
@@ -307,7 +309,7 @@ fn narrow_tile<S: Simd, W: Weight, const R: usize>(
 #[inline(always)]
 fn full_panels<'a, W: Weight, const P: usize>(block: &Block<'a, W>, panel: usize) -> [&'a [[W; LANES]]; P] {
     let (groups, _) = block.dense.weights.as_chunks::<LANES>();
-    core::array::from_fn(|p| &groups[(panel + p) * block.dense.inputs + block.start..][..block.len])
+    core::array::from_fn(|p| part(groups, (panel + p) * block.dense.inputs + block.start, block.len))
 }
 
 /// Adds a tile's sums to the output, and the bias after the last block.
@@ -325,9 +327,10 @@ fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
     let relu = last && block.then == Last::Relu;
     let bias = if last { block.dense.bias.map(|bias| bias.as_chunks::<LANES>().0) } else { None };
     for p in 0..P {
-        let bias = bias.map(|bias| s.load(&bias[panel + p]));
-        let y = &mut y[(panel + p - block.first) * block.out.panel + row * block.out.row..];
-        for (sums, y) in sums.iter().zip(y.iter_mut().step_by(block.out.row)) {
+        let bias = bias.and_then(|bias| bias.get(panel + p)).map(|bias| s.load(bias));
+        let at = (panel + p - block.first) * block.out.panel + row * block.out.row;
+        let y = y.get_mut(at..).unwrap_or_default();
+        for (sums, y) in sums.iter().zip(y.iter_mut().step_by(block.out.row.max(1))) {
             let mut sum = sums[p];
             if block.start > 0 {
                 sum = s.add(s.load(y), sum);

@@ -17,14 +17,18 @@ pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     let mut sums = [[s.splat(0.0); P]; R];
     if S::REGISTERS == 1 {
         // Sums live in memory there, but for the length of this call.
-        for (x, weights) in x.iter().step_by(step).zip(panels[0].chunks(LANES)) {
+        for (x, weights) in x.iter().step_by(step.max(1)).zip(panels[0].chunks(LANES)) {
             sums[0][0] = W::dot_panel(s, &x[..weights.len()], weights, sums[0][0]);
         }
         return sums;
     }
     let len = panels[0].len();
-    let whole = panels.map(|panel| &panel.as_chunks::<LANES>().0[..len / LANES]);
-    for g in 0..len / LANES {
+    let whole = panels.map(|panel| {
+        let groups = panel.as_chunks::<LANES>().0;
+        // One panel is as long as itself: without the index there is no panic to link.
+        if P == 1 { groups } else { &groups[..len / LANES] }
+    });
+    for g in 0..whole[0].len() {
         let Some(x) = x.get(g * step..).and_then(|x| x.first_chunk::<R>()) else { break };
         let panels = whole.map(|panel| &panel[g]);
         for k in 0..LANES {
