@@ -149,6 +149,8 @@ fn every_level_agrees() {
         return;
     }
     let (small, large) = (stored("small.golden"), stored("large.golden"));
+    // The first line would stand behind the name of the test.
+    println!();
     for level in Level::available() {
         let comparison = compare(level, &small, &large);
         println!("{comparison}");

@@ -1,4 +1,4 @@
-//! Chooses the recipes that fit the board, and names what WebAssembly exports.
+//! Chooses the recipes that fit the board.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -6,8 +6,5 @@ fn main() {
     let target = std::env::var("TARGET").expect("cargo sets TARGET");
     if target.starts_with("thumbv6m") {
         println!("cargo::rustc-cfg=small");
-    }
-    if target.starts_with("wasm32") {
-        println!("cargo::rustc-link-arg-bins=--export=run");
     }
 }
