@@ -158,6 +158,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
         counters
     }
 
+    /// Runs a kernel as a function of its own, which has the registers for itself, where [`Level::run`] would make it part
+    /// of a larger one.
+    #[inline(always)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
+    /// Asks for the cache line at `place`, if the level has an instruction for it. Nothing is read: any address will do.
+    #[inline(always)]
+    fn prefetch(self, place: *const u8) {
+        let _ = place;
+    }
+
     /// Exchanges rows and lanes of a sixteen by sixteen block.
     #[inline(always)]
     fn transpose(self, rows: [Self::F32; LANES]) -> [Self::F32; LANES] {

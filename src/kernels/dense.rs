@@ -74,6 +74,29 @@ pub(crate) const fn together(rows: usize, inputs: usize) -> usize {
     if rows_stay(rows, inputs) { TOGETHER } else { MANY }
 }
 
+/// How many of `left` panels come next, `most` at once: never one by itself if it can be helped, as a tile of one panel has
+/// to load as often as it multiplies.
+const fn some(left: usize, most: usize) -> usize {
+    if most > 2 && left > most && left % most == 1 {
+        most - 1
+    } else if left < most {
+        left
+    } else {
+        most
+    }
+}
+
+/// Parts of at most `most` panels, each with the number of its first; a panel is `len` values, the last may be shorter.
+pub(crate) fn parts(values: &mut [f32], len: usize, most: usize) -> impl Iterator<Item = (usize, &mut [f32])> {
+    let (mut rest, mut first, len) = (values, 0, len.max(1));
+    core::iter::from_fn(move || {
+        let now = some(rest.len().div_ceil(len), most);
+        let part = rest.split_off_mut(..rest.len().min(now * len)).filter(|part| !part.is_empty())?;
+        first += now;
+        Some((first - now, part))
+    })
+}
+
 /// Whether rows stay in the second cache while panel after panel meets them.
 const fn rows_stay(rows: usize, inputs: usize) -> bool {
     rows.saturating_mul(inputs).saturating_mul(size_of::<f32>()) <= SECOND_CACHE
@@ -165,8 +188,8 @@ pub fn forward_then<W: Weight>(
         other => (Last::Nothing, other),
     };
     split.run([y], [per_task * block], &|task, [y]| {
-        for (part, y) in y.chunks_mut(together.saturating_mul(block).max(1)).enumerate() {
-            some_panels(level, dense, last, task * per_task + part * together, x, y);
+        for (part, y) in parts(y, block, together) {
+            some_panels(level, dense, last, task * per_task + part, x, y);
             if let Some(then) = then {
                 activation::some_forward(level, then, y);
             }
@@ -188,7 +211,7 @@ pub fn forward_plain<W: Weight>(
 ) -> Result<(), Error> {
     check(&dense, &x, y.len())?;
     let width = padded(dense.outputs);
-    let out = rows::Out { panel: 1, row: width / LANES };
+    let out = tile::Out { panel: 1, row: width / LANES };
     if x.row(0).is_none() {
         // Groups of many rows cannot be cut into parts of rows.
         rows::many_rows(level, dense, Last::Nothing, 0, panels::panels(dense.outputs), x, y, out);
@@ -222,7 +245,7 @@ pub(crate) fn some_panels<W: Weight>(
         (1, Some(x)) => single::one_row(level, dense, last, first, x, y),
         (rows, _) => {
             let count = y.len() / LANES / rows;
-            rows::many_rows(level, dense, last, first, count, x, y, rows::Out { panel: rows, row: 1 });
+            rows::many_rows(level, dense, last, first, count, x, y, tile::Out { panel: rows, row: 1 });
         }
     }
 }

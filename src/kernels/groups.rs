@@ -73,6 +73,29 @@ impl<'a> Rows<'a> {
         self.values.get(row * self.stride..)?.get(..self.features)
     }
 
+    /// `len` features of `R` plain rows, from row `row` and feature `start` on.
+    #[inline(always)]
+    pub(crate) fn plain_rows<const R: usize>(&self, row: usize, start: usize, len: usize) -> Option<[&'a [f32]; R]> {
+        let mut rest = self.values.get(row * self.stride + start..)?;
+        let mut rows: [&[f32]; R] = [&[]; R];
+        for (r, values) in rows.iter_mut().enumerate() {
+            *values = rest.get(..len)?;
+            if r + 1 < R {
+                rest = rest.get(self.stride..)?;
+            }
+        }
+        Some(rows)
+    }
+
+    /// Group `group` of a row, of a plain row as far as it goes.
+    #[inline(always)]
+    pub(crate) fn sixteen(&self, row: usize, group: usize) -> Option<&'a [f32]> {
+        match self.groups() {
+            Some(groups) => groups.get(group * self.rows + row).map(|group| &group[..]),
+            None => self.row(row)?.chunks(LANES).nth(group),
+        }
+    }
+
     /// All groups, `[group][row]`, if rows are in groups.
     #[inline(always)]
     pub(crate) fn groups(&self) -> Option<&'a [Group]> {

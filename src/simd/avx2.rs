@@ -23,6 +23,7 @@ backend! {
         const REGISTERS: usize = 8;
         const PIECES: usize = 2;
         backend! { @philox_by_halves }
+        backend! { @prefetch }
     }
     own {
         fn mul_even(a: U, b: u32) -> U {

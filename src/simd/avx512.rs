@@ -20,6 +20,7 @@ backend! {
         const REGISTERS: usize = 32;
         const PIECES: usize = 1;
         backend! { @philox_by_halves }
+        backend! { @prefetch }
     }
     own {
         fn mul_even(a: __m512i, b: u32) -> __m512i { _mm512_mul_epu32(a, _mm512_set1_epi64(i64::from(b))) }

@@ -26,6 +26,7 @@ macro_rules! backend {
 
         impl $crate::simd::Simd for $token {
             $($types)*
+            backend! { @apart $token $features }
             $(backend! { @operation $features fn $name $args $(-> $ret)? $body })*
         }
     };
@@ -55,6 +56,29 @@ macro_rules! backend {
                 // `detect`, which found all of them, and features do not go away while a program runs.
                 unsafe { with_features(self, kernel) }
             }
+        }
+    };
+    (@apart $token:ident [$($feature:tt),+]) => {
+        #[inline(always)]
+        #[allow(unsafe_code)]
+        fn apart<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
+            $(#[target_feature(enable = $feature)])+
+            #[inline(never)]
+            fn with_features<K: $crate::simd::Kernel>(token: $token, kernel: K) -> K::Output {
+                kernel.run(token)
+            }
+            // SAFETY: as in `enter`.
+            unsafe { with_features(self, kernel) }
+        }
+    };
+    // For x86.
+    (@prefetch) => {
+        #[inline(always)]
+        #[allow(unsafe_code)]
+        fn prefetch(self, place: *const u8) {
+            // SAFETY: the instruction needs SSE, which every CPU of these levels has, and neither reads nor faults: it is
+            // a hint, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
         }
     };
     // For levels whose multiplier reads every other lane; wants `mul_even`, `upper`, `xor3` and `interleave` of its own.

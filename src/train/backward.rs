@@ -64,9 +64,10 @@ fn stage(
             let squares = node.squares.of_mut(work.squares);
             let panels = |task: usize, delta: &mut [f32], weights: &mut [f32], squares: &mut [f32]| {
                 let per_panel = LANES * node.inputs;
-                let parts = delta.chunks_mut(TOGETHER * block).zip(weights.chunks_mut(TOGETHER * per_panel));
-                for (part, ((delta, weights), squares)) in parts.zip(squares.chunks_mut(TOGETHER)).enumerate() {
-                    let first = task * per_task + part * TOGETHER;
+                let weights = dense::parts(weights, per_panel, TOGETHER);
+                let parts = dense::parts(delta, block, TOGETHER).zip(weights);
+                for (((part, delta), (_, weights)), (_, squares)) in parts.zip(dense::parts(squares, 1, TOGETHER)) {
+                    let first = task * per_task + part;
                     then.backward(first, &output[first * block..][..delta.len()], delta);
                     dense::some_weights(level, shape, first, rows, input, delta, weights);
                     // While they are in the cache: the step asks whether all are finite.

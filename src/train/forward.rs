@@ -127,8 +127,8 @@ impl<P: Split> Pass<'_, P> {
                 let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
                 let together = dense::together(rows, node.inputs);
                 split.run([y], [per_task * block], &|task, [y]| {
-                    for (part, y) in y.chunks_mut(together * block).enumerate() {
-                        let first = task * per_task + part * together;
+                    for (part, y) in dense::parts(y, block, together) {
+                        let first = task * per_task + part;
                         dense::some_panels(level, dense, dense::Last::Nothing, first, x, y);
                         then.forward(first, y);
                     }

@@ -1,8 +1,8 @@
-//! What a product of many rows keeps on the stack: a tile's plain rows in groups, and a block of the narrow last panel.
+//! What a product of many rows keeps on the stack: a block of the narrow last panel.
 
-use super::super::{groups::Rows, panels, part};
+use super::super::{panels, part};
 use super::{Dense, Weight};
-use crate::simd::{Group, LANES};
+use crate::simd::LANES;
 
 /// A buffer on the stack, of one of four sizes.
 pub(super) fn with_zeros<const TINY: usize, const SMALL: usize, const LARGE: usize, T: bytemuck::Zeroable + Copy>(
@@ -21,32 +21,6 @@ pub(super) fn with_zeros<const TINY: usize, const SMALL: usize, const LARGE: usi
 #[inline(never)]
 fn with_array<const N: usize, T: bytemuck::Zeroable + Copy, F: FnOnce(&mut [T])>(then: F) {
     then(&mut [T::zeroed(); N]);
-}
-
-/// A tile's rows of one block, as `[group][row][lane]`.
-#[inline(always)]
-pub(super) fn copy_tile<'c>(
-    x: &Rows<'_>,
-    row: usize,
-    rows: usize,
-    (start, len): (usize, usize),
-    copy: &'c mut [Group],
-) -> &'c [Group] {
-    for r in 0..rows {
-        let Some(values) = x.row(row + r).and_then(|row| row.get(start..)?.get(..len)) else { continue };
-        let (groups, rest) = values.as_chunks::<LANES>();
-        for (g, group) in groups.iter().enumerate() {
-            if let Some(copy) = copy.get_mut(g * rows + r) {
-                *copy = *group;
-            }
-        }
-        if !rest.is_empty()
-            && let Some(copy) = copy.get_mut(groups.len() * rows + r)
-        {
-            copy.iter_mut().zip(rest).for_each(|(copy, value)| *copy = *value);
-        }
-    }
-    copy
 }
 
 /// A block of the narrow last panel, brought to full width: then it is a panel like the others.

@@ -1,7 +1,7 @@
 //! Gradients of a dense layer: weights, bias and input. All activations and their gradients are in groups.
 
 use super::super::{BLOCK, groups::Rows, panels};
-use super::{Dense, Last, check_shape, panels_per_task, some_panels, together};
+use super::{Dense, Last, TOGETHER, check_shape, panels_per_task, parts, some, some_panels, together};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::padded;
@@ -67,13 +67,7 @@ fn weight_gradient_body<S: Simd>(
         let dy = &dy[(panel - first) * rows..];
         let full = left.len() / (LANES * inputs);
         let width = if full > 0 { LANES } else { panels::panel_width(outputs, panel) };
-        let at_once = if S::REGISTERS < 32 || full < 2 {
-            1
-        } else if full == 4 {
-            2
-        } else {
-            full.min(3)
-        };
+        let at_once = if S::REGISTERS < 32 { 1 } else { some(full, TOGETHER).max(1) };
         let (now, later) = left.split_at_mut((at_once * width * inputs).min(left.len()));
         match at_once {
             3 => gradient_panels::<S, 3>(s, inputs, rows, x, dy, width, now),
@@ -283,10 +277,10 @@ pub(crate) fn input_gradient_panels(
     dx: &mut [f32],
 ) {
     let (per_group, together) = (LANES * dy.len(), together(dy.len(), outputs));
-    for (part, dx) in dx.chunks_mut(together * per_group).enumerate() {
+    for (part, dx) in parts(dx, per_group, together) {
         let groups = dx.len() / per_group;
         let transposed = &mut transposed[..groups * LANES * outputs];
-        panels::transpose(level, (inputs, outputs), weights, first + part * together, transposed);
+        panels::transpose(level, (inputs, outputs), weights, first + part, transposed);
         // All panels are full: the lanes beyond the last input are zero.
         let turned = Dense { inputs: outputs, outputs: groups * LANES, weights: &*transposed, bias: None };
         some_panels(level, turned, Last::Nothing, 0, dy, dx);

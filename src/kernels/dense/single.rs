@@ -122,6 +122,11 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
         let mut acc = [s.splat(0.0); P];
         if S::REGISTERS == 1 {
             acc[0] = W::dot_panel(s, x, weights[0], acc[0]);
+        } else if P == 1 {
+            // Without an index there is no panic to link.
+            for (x, weights) in x.iter().zip(weights[0]) {
+                acc[0] = s.mul_add(s.splat(*x), W::load(s, weights), acc[0]);
+            }
         } else {
             for (k, x) in x.iter().enumerate() {
                 let value = s.splat(*x);

@@ -1,14 +1,126 @@
 //! The inner loops: a register tile of some rows and some panels, over one block of the inner dimension.
 
-use super::Weight;
-use crate::simd::{Group, LANES, Simd};
+use super::{Dense, Last, Weight};
+use crate::kernels::{BLOCK, groups::Rows, panels};
+use crate::simd::{Group, Kernel, LANES, Simd};
 
-/// `Σ_k x[r][k] * panels[p][k]`, each a chain from +0.0 over the panels' length.
-///
+/// Groups from one panel to the next, and from one row to the next, of the output.
+#[derive(Clone, Copy)]
+pub(super) struct Out {
+    pub(super) panel: usize,
+    pub(super) row: usize,
+}
+
+/// What tiles work on.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a, W> {
+    pub(super) dense: Dense<'a, W>,
+    pub(super) then: Last,
+    /// Inputs: one block of them or several.
+    pub(super) start: usize,
+    pub(super) len: usize,
+    /// The first panel of the output.
+    pub(super) first: usize,
+    pub(super) out: Out,
+}
+
+/// Tiles of `R` rows by `P` panels, one after the other: `count` of them, from `row` on.
+pub(super) struct Tiles<'t, W, const R: usize, const P: usize> {
+    pub(super) block: &'t Block<'t, W>,
+    pub(super) x: &'t Rows<'t>,
+    pub(super) row: usize,
+    pub(super) count: usize,
+    pub(super) panel: usize,
+    pub(super) weights: [&'t [[W; LANES]]; P],
+    pub(super) y: &'t mut [Group],
+}
+
+impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { block, x, row, count, panel, weights, y } = self;
+        let mut totals = [[[0.0; LANES]; P]; R];
+        for tile_of in 0..count {
+            let row = row + tile_of * R;
+            let (mut weights, mut start) = (weights, block.start);
+            loop {
+                let mut now: [&[[W; LANES]]; P] = [&[]; P];
+                for p in 0..P {
+                    (now[p], weights[p]) = weights[p].split_at(BLOCK.min(weights[p].len()));
+                }
+                let mut sums: [[S::F32; P]; R] = tile(s, x, row, start, now);
+                if start > block.start {
+                    for r in 0..R {
+                        for p in 0..P {
+                            sums[r][p] = s.add(s.load(&totals[r][p]), sums[r][p]);
+                        }
+                    }
+                }
+                start += BLOCK;
+                if weights[0].is_empty() {
+                    write(s, block, panel, row, sums, y);
+                    break;
+                }
+                for r in 0..R {
+                    for p in 0..P {
+                        s.store(sums[r][p], &mut totals[r][p]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Inputs ahead of the multiply-adds whose weights are asked for: what comes from the second cache or from memory is
+/// there in time, also across the borders of pages, where the processor's own guesses end.
+const AHEAD: usize = 16;
+
+/// One input of all rows, `$x[r][$k]`, by its weights in all panels, `$panels[p][$k]`. A macro, as closures of this size are
+/// not inlined.
+macro_rules! multiply_add {
+    ($s:ident, $sums:ident, $x:ident, $panels:ident, $k:ident) => {
+        let mut weights = [$s.splat(0.0); P];
+        for p in 0..P {
+            let place = &$panels[p][$k];
+            $s.prefetch(core::ptr::from_ref(place).wrapping_add(AHEAD).cast());
+            weights[p] = W::load($s, place);
+        }
+        for r in 0..R {
+            let value = $s.splat($x[r][$k]);
+            for p in 0..P {
+                $sums[r][p] = $s.mul_add(value, weights[p], $sums[r][p]);
+            }
+        }
+    };
+}
+
+/// `Σ_k x[r][k] * panels[p][k]` of the `R` rows from `row` on, each a chain from +0.0 over the panels' length; `start` is
+/// the rows' first input, a multiple of sixteen.
+#[inline(always)]
+pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
+    s: S,
+    x: &Rows<'_>,
+    row: usize,
+    start: usize,
+    panels: [&[[W; LANES]]; P],
+) -> [[S::F32; P]; R] {
+    match x.groups() {
+        Some(groups) => {
+            let groups = groups.get(start / LANES * x.len() + row..).unwrap_or_default();
+            grouped_tile(s, groups, x.len(), panels)
+        }
+        None => match x.plain_rows(row, start, panels[0].len()) {
+            Some(rows) => plain_tile(s, rows, panels),
+            None => [[s.splat(0.0); P]; R],
+        },
+    }
+}
+
 /// `x` is `[group of sixteen k][row][lane]`, groups `step` rows apart. A group at a time: all offsets inside it are
 /// constants, so the loop compiles to loads and multiply-adds.
 #[inline(always)]
-pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
+fn grouped_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
     x: &[Group],
     step: usize,
@@ -32,51 +144,116 @@ pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
         let Some(x) = x.get(g * step..).and_then(|x| x.first_chunk::<R>()) else { break };
         let panels = whole.map(|panel| &panel[g]);
         for k in 0..LANES {
-            let weights: [S::F32; P] = core::array::from_fn(|p| W::load(s, &panels[p][k]));
-            multiply_add(s, x, k, weights, &mut sums);
+            multiply_add!(s, sums, x, panels, k);
         }
     }
     let rest = panels.map(|panel| panel.as_chunks::<LANES>().1);
     if let Some(x) = x.get(len / LANES * step..).and_then(|x| x.first_chunk::<R>()) {
         for k in 0..len % LANES {
-            let weights: [S::F32; P] = core::array::from_fn(|p| W::load(s, &rest[p][k]));
-            multiply_add(s, x, k, weights, &mut sums);
+            multiply_add!(s, sums, x, rest, k);
         }
     }
     sums
 }
 
-/// As [`tile`], of rows that lie apart and one panel.
+/// Rows that lie anywhere, each at least as long as the panels.
 #[inline(always)]
-pub(super) fn plain_tile<S: Simd, W: Weight, const R: usize>(
+fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
     x: [&[f32]; R],
-    panel: &[[W; LANES]],
-) -> [[S::F32; 1]; R] {
-    let mut sums = [[s.splat(0.0); 1]; R];
-    let len = x.iter().map(|row| row.len()).min().unwrap_or(0);
-    let x = x.map(|row| &row[..len]);
-    for (k, weights) in panel[..len].iter().enumerate() {
-        let weights = W::load(s, weights);
-        for r in 0..R {
-            sums[r][0] = s.mul_add(s.splat(x[r][k]), weights, sums[r][0]);
+    panels: [&[[W; LANES]]; P],
+) -> [[S::F32; P]; R] {
+    let mut sums = [[s.splat(0.0); P]; R];
+    let (mut x, mut panels, len) = (x, panels, panels[0].len());
+    for row in &mut x {
+        *row = &row[..len];
+    }
+    for panel in &mut panels {
+        *panel = &panel[..len];
+    }
+    if S::REGISTERS == 1 {
+        sums[0][0] = W::dot_panel(s, x[0], panels[0], sums[0][0]);
+        return sums;
+    }
+    if S::REGISTERS < 8 {
+        // One panel there. Looked up and not indexed, as the compiler keeps a panic for the index.
+        for (k, weights) in panels[0].iter().enumerate() {
+            let weights = W::load(s, weights);
+            for r in 0..R {
+                let value = x[r].get(k).copied().unwrap_or_default();
+                sums[r][0] = s.mul_add(s.splat(value), weights, sums[r][0]);
+            }
         }
+        return sums;
+    }
+    for k in 0..len {
+        multiply_add!(s, sums, x, panels, k);
     }
     sums
 }
 
+/// Adds a tile's sums to the output, and the bias after the last block. Step by step over all sums: what is decided once is
+/// not asked for each.
 #[inline(always)]
-fn multiply_add<S: Simd, const R: usize, const P: usize>(
+pub(super) fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
-    x: &[Group; R],
-    k: usize,
-    weights: [S::F32; P],
-    sums: &mut [[S::F32; P]; R],
+    block: &Block<'_, W>,
+    panel: usize,
+    row: usize,
+    sums: [[S::F32; P]; R],
+    y: &mut [Group],
 ) {
-    for r in 0..R {
-        let value = s.splat(x[r][k]);
-        for p in 0..P {
-            sums[r][p] = s.mul_add(value, weights[p], sums[r][p]);
+    let out = block.out;
+    let y = y.get_mut((panel - block.first) * out.panel + row * out.row..).unwrap_or_default();
+    let mut sums = sums;
+    // Sums lie one after the other by rows in groups, and by panels in plain rows.
+    macro_rules! in_memory {
+        ($sum:ident, $place:ident, $then:expr) => {
+            if out.row == 1 {
+                for p in 0..P {
+                    let Some(places) = y.get_mut(p * out.panel..).and_then(|y| y.first_chunk_mut::<R>()) else {
+                        return;
+                    };
+                    for r in 0..R {
+                        let ($sum, $place) = (&mut sums[r][p], &mut places[r]);
+                        $then
+                    }
+                }
+            } else {
+                for r in 0..R {
+                    let Some(places) = y.get_mut(r * out.row..).and_then(|y| y.first_chunk_mut::<P>()) else { return };
+                    for p in 0..P {
+                        let ($sum, $place) = (&mut sums[r][p], &mut places[p]);
+                        $then
+                    }
+                }
+            }
+        };
+    }
+    if block.start > 0 {
+        in_memory!(sum, place, *sum = s.add(s.load(place), *sum));
+    }
+    if block.start + block.len == block.dense.inputs {
+        if let Some(bias) = block.dense.bias.and_then(|bias| bias.as_chunks().0.get(panel..)?.first_chunk::<P>()) {
+            for p in 0..P {
+                let bias = s.load(&bias[p]);
+                for r in 0..R {
+                    sums[r][p] = s.add(sums[r][p], bias);
+                }
+            }
+        }
+        if block.then == Last::Relu {
+            for sum in sums.as_flattened_mut() {
+                *sum = s.max(*sum, s.splat(0.0));
+            }
+        }
+    }
+    in_memory!(sum, place, s.store(*sum, place));
+    // Only the last panel may be narrow.
+    let width = panels::panel_width(block.dense.outputs, panel + P - 1);
+    if width < LANES {
+        for place in y.iter_mut().skip((P - 1) * out.panel).step_by(out.row.max(1)).take(R) {
+            place[width..].fill(0.0);
         }
     }
 }
