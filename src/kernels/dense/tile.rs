@@ -73,23 +73,25 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
 }
 
 /// Inputs ahead of the multiply-adds whose weights are asked for: what comes from the second cache or from memory is
-/// there in time, also across the borders of pages, where the processor's own guesses end.
+/// there in time, also across the borders of pages, where the processor's own guesses end. Not for a panel by itself, whose
+/// tile loads as often as it multiplies.
 const AHEAD: usize = 16;
 
-/// One input of all rows, `$x[r][$k]`, by its weights in all panels, `$panels[p][$k]`. A macro, as closures of this size are
-/// not inlined.
+/// One input of all rows by its weights in all panels. A macro, as closures of this size are not inlined.
 macro_rules! multiply_add {
-    ($s:ident, $sums:ident, $x:ident, $panels:ident, $k:ident) => {
+    ($s:ident, $sums:ident, $r:ident => $x:expr, $p:ident => $weights:expr) => {
         let mut weights = [$s.splat(0.0); P];
-        for p in 0..P {
-            let place = &$panels[p][$k];
-            $s.prefetch(core::ptr::from_ref(place).wrapping_add(AHEAD).cast());
-            weights[p] = W::load($s, place);
+        for $p in 0..P {
+            let place: &[W; LANES] = &$weights;
+            if P > 1 {
+                $s.prefetch(core::ptr::from_ref(place).wrapping_add(AHEAD).cast());
+            }
+            weights[$p] = W::load($s, place);
         }
-        for r in 0..R {
-            let value = $s.splat($x[r][$k]);
+        for $r in 0..R {
+            let value = $s.splat($x);
             for p in 0..P {
-                $sums[r][p] = $s.mul_add(value, weights[p], $sums[r][p]);
+                $sums[$r][p] = $s.mul_add(value, weights[p], $sums[$r][p]);
             }
         }
     };
@@ -143,14 +145,17 @@ fn grouped_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     for g in 0..whole[0].len() {
         let Some(x) = x.get(g * step..).and_then(|x| x.first_chunk::<R>()) else { break };
         let panels = whole.map(|panel| &panel[g]);
-        for k in 0..LANES {
-            multiply_add!(s, sums, x, panels, k);
+        // Four by four: the loop's own work costs little beside four inputs.
+        for four in 0..LANES / 4 {
+            for k in 0..4 {
+                multiply_add!(s, sums, r => x[r][4 * four + k], p => panels[p][4 * four + k]);
+            }
         }
     }
     let rest = panels.map(|panel| panel.as_chunks::<LANES>().1);
     if let Some(x) = x.get(len / LANES * step..).and_then(|x| x.first_chunk::<R>()) {
         for k in 0..len % LANES {
-            multiply_add!(s, sums, x, rest, k);
+            multiply_add!(s, sums, r => x[r][k], p => rest[p][k]);
         }
     }
     sums
@@ -186,8 +191,22 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
         }
         return sums;
     }
-    for k in 0..len {
-        multiply_add!(s, sums, x, panels, k);
+    // Some inputs at a time, so that finding the rows costs little beside reading them.
+    let mut four: [&[[f32; 4]]; R] = [&[]; R];
+    let mut weights: [&[[[W; LANES]; 4]]; P] = [&[]; P];
+    for r in 0..R {
+        four[r] = &x[r].as_chunks().0[..len / 4];
+    }
+    for p in 0..P {
+        weights[p] = &panels[p].as_chunks().0[..len / 4];
+    }
+    for f in 0..len / 4 {
+        for k in 0..4 {
+            multiply_add!(s, sums, r => four[r][f][k], p => weights[p][f][k]);
+        }
+    }
+    for k in len / 4 * 4..len {
+        multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
     }
     sums
 }
