@@ -95,26 +95,33 @@ impl Sink for Writer {
     }
 }
 
-fn small(level: Level, images: &[AlignedBytes], sink: &mut dyn Sink) -> Result<(), Error> {
-    let nets: [Net<'_>; IMAGES.len()] = std::array::from_fn(|at| Net::new(Image::new(&images[at]).unwrap()));
-    runs::small(level, &nets, &mut vec![f32::NAN; runs::SMALL_MEMORY], sink)
-}
+/// The files of results.
+const RESULTS: [&str; 3] = ["images.golden", "small.golden", "large.golden"];
 
-fn large(level: Level, sink: &mut dyn Sink) -> Result<(), Error> {
-    runs::large(level, &mut vec![f32::NAN; runs::LARGE_MEMORY], sink)
+/// The results of file `file` of [`RESULTS`].
+fn run(file: usize, level: Level, images: &[AlignedBytes], sink: &mut dyn Sink) -> Result<(), Error> {
+    let mut memory = vec![f32::NAN; if file < 2 { runs::SMALL_MEMORY } else { runs::LARGE_MEMORY }];
+    match file {
+        0 => {
+            let nets: [Net<'_>; IMAGES.len()] = std::array::from_fn(|at| Net::new(Image::new(&images[at]).unwrap()));
+            runs::images(level, &nets, &mut memory, sink)
+        }
+        1 => runs::small(level, &mut memory, sink),
+        _ => runs::large(level, &mut memory, sink),
+    }
 }
 
 /// All files with what must be in them.
 fn files(level: Level) -> Vec<(String, Vec<u8>)> {
     let images = images();
-    let mut results = [Writer(MAGIC.to_vec()), Writer(MAGIC.to_vec())];
-    small(level, &images, &mut results[0]).unwrap();
-    large(level, &mut results[1]).unwrap();
+    let results = (0..RESULTS.len()).map(|file| {
+        let mut writer = Writer(MAGIC.to_vec());
+        run(file, level, &images, &mut writer).unwrap();
+        (RESULTS[file].to_owned(), writer.0)
+    });
+    let results: Vec<_> = results.collect();
     let names = IMAGES.map(|name| format!("images/{name}.keel"));
-    let images = images.iter().map(|image| image.to_vec());
-    let results =
-        ["small", "large"].map(|name| format!("{name}.golden")).into_iter().zip(results.map(|writer| writer.0));
-    names.into_iter().zip(images).chain(results).collect()
+    names.into_iter().zip(images.iter().map(|image| image.to_vec())).chain(results).collect()
 }
 
 fn stored(name: &str) -> Vec<u8> {
@@ -132,13 +139,14 @@ fn files_are_up_to_date() {
     }
 }
 
-/// Compares a level with stored results.
-fn compare<'g>(level: Level, small_file: &'g [u8], large_file: &'g [u8]) -> Comparison<'g> {
+/// Compares a level with results.
+fn compare<'g>(level: Level, files: [&'g [u8]; 3]) -> Comparison<'g> {
     let images = IMAGES.map(|name| AlignedBytes::from(&stored(&format!("images/{name}.keel"))[..]));
-    let mut comparison = Comparison::new(level.name(), level.is_exact(), small_file);
-    small(level, &images, &mut comparison).unwrap();
-    comparison.go_on(large_file);
-    large(level, &mut comparison).unwrap();
+    let mut comparison = Comparison::new(level.name(), level.is_exact());
+    for (file, bytes) in files.into_iter().enumerate() {
+        comparison.go_on(bytes);
+        run(file, level, &images, &mut comparison).unwrap();
+    }
     comparison
 }
 
@@ -148,11 +156,11 @@ fn every_level_agrees() {
         // The files are being written.
         return;
     }
-    let (small, large) = (stored("small.golden"), stored("large.golden"));
+    let files = RESULTS.map(stored);
     // The first line would stand behind the name of the test.
     println!();
     for level in Level::available() {
-        let comparison = compare(level, &small, &large);
+        let comparison = compare(level, files.each_ref().map(|file| &file[..]));
         println!("{comparison}");
         assert!(comparison.passed(), "{comparison}");
     }
@@ -164,18 +172,18 @@ fn damage_is_found() {
     if std::env::var_os("EVENKEEL_BLESS").is_some() {
         return;
     }
-    let (small, large) = (stored("small.golden"), stored("large.golden"));
-    let refused = |small: &[u8], large: &[u8], what: &str| {
-        let comparison = compare(exact_level(), small, large);
+    let [images, small, large] = RESULTS.map(stored);
+    let refused = |files: [&[u8]; 3], what: &str| {
+        let comparison = compare(exact_level(), files);
         assert!(!comparison.passed(), "{what}: {comparison}");
     };
     for at in (0..large.len()).step_by(large.len() / 40).chain([large.len() - 1]) {
         let mut damaged = large.clone();
         damaged[at] ^= 1;
-        refused(&small, &damaged, &format!("a bit of byte {at} turned"));
+        refused([&images, &small, &damaged], &format!("a bit of byte {at} turned"));
     }
-    refused(&small, &large[..large.len() - 1], "a byte missing");
-    refused(&small, &[&large[..], &[0]].concat(), "a byte too many");
-    refused(&large, &small, "files exchanged");
-    refused(&small, &[], "an empty file");
+    refused([&images, &small, &large[..large.len() - 1]], "a byte missing");
+    refused([&images, &small, &[&large[..], &[0]].concat()], "a byte too many");
+    refused([&small, &images, &large], "files exchanged");
+    refused([&images, &[], &large], "an empty file");
 }

@@ -45,8 +45,8 @@ macro_rules! start {
 #[macro_export]
 macro_rules! start {
     ($run:path) => {
-        #[unsafe(no_mangle)]
-        extern "C" fn run() -> i32 {
+        #[unsafe(export_name = "run")]
+        extern "C" fn start_of_the_program() -> i32 {
             i32::from(!$run())
         }
     };

@@ -1,8 +1,8 @@
 //! The same bits as on the host: inference and training of stored recipes, compared with stored results.
 //!
 //! On every level of the machine. Where a multiply-add rounds once each value must have the stored bits, else each must
-//! lie within a bound. Prints a line for each level; ends with status 0 or 1. The smallest board (Cortex-M0, 16 KiB) has
-//! recipes of its own, the others run those and larger ones.
+//! lie within a bound. Prints a line for each level; ends with status 0 or 1. The smallest board (Cortex-M0, 16 KiB) runs
+//! the images and the small trainings, one program each; the others run larger trainings as well.
 #![no_std]
 #![no_main]
 
@@ -35,30 +35,16 @@ static NETS: [Net<'static>; runs::IMAGES.len()] = [
     image!("../images/wide-f16.keel"),
 ];
 
+const IMAGES: &[u8] = include_bytes!("../images.golden");
 const SMALL: &[u8] = include_bytes!("../small.golden");
-
-/// Everything that the boards with more memory run.
-#[cfg(not(small))]
-mod size {
-    pub(crate) const MEMORY: usize = if super::runs::LARGE_MEMORY > super::runs::SMALL_MEMORY {
-        super::runs::LARGE_MEMORY
-    } else {
-        super::runs::SMALL_MEMORY
-    };
-    pub(crate) const LARGE: Option<&[u8]> = Some(include_bytes!("../large.golden"));
-}
-
-#[cfg(small)]
-mod size {
-    pub(crate) const MEMORY: usize = super::runs::SMALL_MEMORY;
-    pub(crate) const LARGE: Option<&[u8]> = None;
-}
+const LARGE: &[u8] = include_bytes!("../large.golden");
+const MEMORY: usize = if cfg!(small) { runs::SMALL_MEMORY } else { runs::LARGE_MEMORY };
 
 fn run() -> bool {
-    let mut memory = [0.0; size::MEMORY];
+    let mut memory = [0.0; MEMORY];
     let mut passed = true;
     for level in Level::available() {
-        let mut comparison = Comparison::new(level.name(), level.is_exact(), SMALL);
+        let mut comparison = Comparison::new(level.name(), level.is_exact());
         match all(level, &mut memory, &mut comparison) {
             Ok(()) => println!("{comparison}"),
             Err(error) => println!("golden, {level}: {error}"),
@@ -68,10 +54,17 @@ fn run() -> bool {
     passed
 }
 
-fn all<'g>(level: Level, memory: &mut [f32], comparison: &mut Comparison<'g>) -> Result<(), Error> {
-    runs::small(level, &NETS, memory, comparison)?;
-    if let Some(large) = size::LARGE {
-        comparison.go_on(large);
+fn all(level: Level, memory: &mut [f32], comparison: &mut Comparison<'_>) -> Result<(), Error> {
+    if cfg!(feature = "images") {
+        comparison.go_on(IMAGES);
+        runs::images(level, &NETS, memory, comparison)?;
+    }
+    if cfg!(feature = "training") {
+        comparison.go_on(SMALL);
+        runs::small(level, memory, comparison)?;
+    }
+    if cfg!(feature = "training") && !cfg!(small) {
+        comparison.go_on(LARGE);
         runs::large(level, memory, comparison)?;
     }
     Ok(())

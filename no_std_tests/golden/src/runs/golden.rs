@@ -31,26 +31,17 @@ pub(crate) struct Comparison<'g> {
 }
 
 impl<'g> Comparison<'g> {
-    pub(crate) fn new(level: &'g str, exact: bool, file: &'g [u8]) -> Self {
-        let rest = file.strip_prefix(MAGIC);
-        let fits = rest.is_some();
-        Self {
-            level,
-            exact,
-            rest: rest.unwrap_or_default(),
-            values: 0,
-            differ: 0,
-            deviations: [0.0; 2],
-            first: None,
-            fits,
-        }
+    /// Nothing compared yet. An exact level must have the stored bits, others may deviate.
+    pub(crate) fn new(level: &'g str, exact: bool) -> Self {
+        let (values, differ, deviations) = (0, 0, [0.0; 2]);
+        Self { level, exact, rest: &[], values, differ, deviations, first: None, fits: true }
     }
 
-    /// Goes on with another file, after everything of the last one.
+    /// Goes on with a file, after everything of the last one.
     pub(crate) fn go_on(&mut self, file: &'g [u8]) {
-        let next = Self::new(self.level, self.exact, file);
-        self.fits &= self.rest.is_empty() && next.fits;
-        self.rest = next.rest;
+        let rest = file.strip_prefix(MAGIC);
+        self.fits &= self.rest.is_empty() && rest.is_some();
+        self.rest = rest.unwrap_or_default();
     }
 
     /// Whether everything stored was compared and is as it must be on this level.

@@ -30,30 +30,29 @@ pub(crate) trait Sink {
 /// The images: file names without their ending. `tests/firmware.rs` says what is in them.
 pub(crate) const IMAGES: [&str; 6] = ["plain-f32", "plain-f16", "every-f32", "every-f16", "wide-f32", "wide-f16"];
 
-/// Results of the runs for every board: all images, and small networks trained.
-pub(crate) fn small(
+/// Results of all images.
+pub(crate) fn images(
     level: Level,
     nets: &[Net<'_>; IMAGES.len()],
     memory: &mut [f32],
     sink: &mut dyn Sink,
 ) -> Result<(), Error> {
-    for (name, net) in IMAGES.iter().zip(nets) {
-        inference::run(level, name, net, memory, sink)?;
-    }
+    IMAGES.iter().zip(nets).try_for_each(|(name, net)| inference::run(level, name, net, memory, sink))
+}
+
+/// Results of small networks trained, for every board.
+pub(crate) fn small(level: Level, memory: &mut [f32], sink: &mut dyn Sink) -> Result<(), Error> {
     training::SMALL.iter().try_for_each(|recipe| recipe.run(level, memory, sink))
 }
 
-/// Values of memory that [`small`] takes; an image may be as wide as the widest of [`IMAGES`].
-pub(crate) const SMALL_MEMORY: usize = most(inference::MEMORY, training::memory(&training::SMALL));
-
-/// Results of the runs for boards with more memory: larger networks and all kinds of layers trained.
+/// Results of larger networks and all kinds of layers trained, for boards with more memory.
 pub(crate) fn large(level: Level, memory: &mut [f32], sink: &mut dyn Sink) -> Result<(), Error> {
     training::LARGE.iter().try_for_each(|recipe| recipe.run(level, memory, sink))
 }
 
-/// Values of memory that [`large`] takes.
-#[allow(dead_code)] // not on the smallest board
-pub(crate) const LARGE_MEMORY: usize = training::memory(&training::LARGE);
+/// Values of memory that [`images`] and [`small`] take, and [`large`].
+pub(crate) const SMALL_MEMORY: usize = most(inference::MEMORY, training::memory(&training::SMALL));
+pub(crate) const LARGE_MEMORY: usize = most(SMALL_MEMORY, training::memory(&training::LARGE));
 
 const fn most(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
