@@ -96,18 +96,17 @@ impl Sink for Writer {
 }
 
 /// The files of results.
-const RESULTS: [&str; 3] = ["images.golden", "small.golden", "large.golden"];
+const RESULTS: [&str; 2] = ["images.golden", "training.golden"];
 
 /// The results of file `file` of [`RESULTS`].
 fn run(file: usize, level: Level, images: &[AlignedBytes], sink: &mut dyn Sink) -> Result<(), Error> {
-    let mut memory = vec![f32::NAN; if file < 2 { runs::SMALL_MEMORY } else { runs::LARGE_MEMORY }];
+    let mut memory = vec![f32::NAN; [runs::IMAGES_MEMORY, runs::TRAINING_MEMORY][file]];
     match file {
         0 => {
             let nets: [Net<'_>; IMAGES.len()] = std::array::from_fn(|at| Net::new(Image::new(&images[at]).unwrap()));
             runs::images(level, &nets, &mut memory, sink)
         }
-        1 => runs::small(level, &mut memory, sink),
-        _ => runs::large(level, &mut memory, sink),
+        _ => runs::training(level, &mut memory, sink),
     }
 }
 
@@ -140,7 +139,7 @@ fn files_are_up_to_date() {
 }
 
 /// Compares a level with results.
-fn compare<'g>(level: Level, files: [&'g [u8]; 3]) -> Comparison<'g> {
+fn compare<'g>(level: Level, files: [&'g [u8]; 2]) -> Comparison<'g> {
     let images = IMAGES.map(|name| AlignedBytes::from(&stored(&format!("images/{name}.keel"))[..]));
     let mut comparison = Comparison::new(level.name(), level.is_exact());
     for (file, bytes) in files.into_iter().enumerate() {
@@ -172,18 +171,18 @@ fn damage_is_found() {
     if std::env::var_os("EVENKEEL_BLESS").is_some() {
         return;
     }
-    let [images, small, large] = RESULTS.map(stored);
-    let refused = |files: [&[u8]; 3], what: &str| {
+    let [images, training] = RESULTS.map(stored);
+    let refused = |files: [&[u8]; 2], what: &str| {
         let comparison = compare(exact_level(), files);
         assert!(!comparison.passed(), "{what}: {comparison}");
     };
-    for at in (0..large.len()).step_by(large.len() / 40).chain([large.len() - 1]) {
-        let mut damaged = large.clone();
+    for at in (0..training.len()).step_by(training.len() / 40).chain([training.len() - 1]) {
+        let mut damaged = training.clone();
         damaged[at] ^= 1;
-        refused([&images, &small, &damaged], &format!("a bit of byte {at} turned"));
+        refused([&images, &damaged], &format!("a bit of byte {at} turned"));
     }
-    refused([&images, &small, &large[..large.len() - 1]], "a byte missing");
-    refused([&images, &small, &[&large[..], &[0]].concat()], "a byte too many");
-    refused([&small, &images, &large], "files exchanged");
-    refused([&images, &[], &large], "an empty file");
+    refused([&images, &training[..training.len() - 1]], "a byte missing");
+    refused([&images, &[&training[..], &[0]].concat()], "a byte too many");
+    refused([&training, &images], "files exchanged");
+    refused([&[], &training], "an empty file");
 }

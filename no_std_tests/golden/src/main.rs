@@ -1,8 +1,8 @@
 //! The same bits as on the host: inference and training of stored recipes, compared with stored results.
 //!
 //! On every level of the machine. Where a multiply-add rounds once each value must have the stored bits, else each must
-//! lie within a bound. Prints a line for each level; ends with status 0 or 1. The smallest board (Cortex-M0, 16 KiB) runs
-//! the images and the small trainings, one program each; the others run larger trainings as well.
+//! lie within a bound. Prints a line for each level; ends with status 0 or 1. The feature `images` alone is for the smallest
+//! board (Cortex-M0, 256 KiB of flash and 16 KiB of RAM).
 #![no_std]
 #![no_main]
 
@@ -36,9 +36,12 @@ static NETS: [Net<'static>; runs::IMAGES.len()] = [
 ];
 
 const IMAGES: &[u8] = include_bytes!("../images.golden");
-const SMALL: &[u8] = include_bytes!("../small.golden");
-const LARGE: &[u8] = include_bytes!("../large.golden");
-const MEMORY: usize = if cfg!(small) { runs::SMALL_MEMORY } else { runs::LARGE_MEMORY };
+const TRAINING: &[u8] = include_bytes!("../training.golden");
+/// As much memory as the most demanding run takes.
+const MEMORY: usize = {
+    let training = if cfg!(feature = "training") { runs::TRAINING_MEMORY } else { 0 };
+    if training > runs::IMAGES_MEMORY { training } else { runs::IMAGES_MEMORY }
+};
 
 fn run() -> bool {
     let mut memory = [0.0; MEMORY];
@@ -60,12 +63,8 @@ fn all(level: Level, memory: &mut [f32], comparison: &mut Comparison<'_>) -> Res
         runs::images(level, &NETS, memory, comparison)?;
     }
     if cfg!(feature = "training") {
-        comparison.go_on(SMALL);
-        runs::small(level, memory, comparison)?;
-    }
-    if cfg!(feature = "training") && !cfg!(small) {
-        comparison.go_on(LARGE);
-        runs::large(level, memory, comparison)?;
+        comparison.go_on(TRAINING);
+        runs::training(level, memory, comparison)?;
     }
     Ok(())
 }

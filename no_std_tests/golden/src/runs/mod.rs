@@ -40,23 +40,15 @@ pub(crate) fn images(
     IMAGES.iter().zip(nets).try_for_each(|(name, net)| inference::run(level, name, net, memory, sink))
 }
 
-/// Results of small networks trained, for every board.
-pub(crate) fn small(level: Level, memory: &mut [f32], sink: &mut dyn Sink) -> Result<(), Error> {
-    training::SMALL.iter().try_for_each(|recipe| recipe.run(level, memory, sink))
+/// Results of all trainings.
+pub(crate) fn training(level: Level, memory: &mut [f32], sink: &mut dyn Sink) -> Result<(), Error> {
+    training::RECIPES.iter().try_for_each(|recipe| recipe.run(level, memory, sink))
 }
 
-/// Results of larger networks and all kinds of layers trained, for boards with more memory.
-pub(crate) fn large(level: Level, memory: &mut [f32], sink: &mut dyn Sink) -> Result<(), Error> {
-    training::LARGE.iter().try_for_each(|recipe| recipe.run(level, memory, sink))
-}
-
-/// Values of memory that [`images`] and [`small`] take, and [`large`].
-pub(crate) const SMALL_MEMORY: usize = most(inference::MEMORY, training::memory(&training::SMALL));
-pub(crate) const LARGE_MEMORY: usize = most(SMALL_MEMORY, training::memory(&training::LARGE));
-
-const fn most(a: usize, b: usize) -> usize {
-    if a > b { a } else { b }
-}
+/// Values of memory that [`images`] takes.
+pub(crate) const IMAGES_MEMORY: usize = inference::MEMORY;
+/// Values of memory that [`training`] takes.
+pub(crate) const TRAINING_MEMORY: usize = training::memory(&training::RECIPES);
 
 /// Cuts memory into pieces.
 struct Memory<'m>(&'m mut [f32]);

@@ -41,8 +41,8 @@ const fn drop_out(rate: f32) -> Layer {
     Layer::Dropout { rate }
 }
 
-/// For 16 KiB with the stack: narrow panels, a bias.
-const FEW: &[Layer] = &[wide(12), BATCH_NORM, RELU, drop_out(0.25), Layer::dense(4)];
+/// Features beyond a group, narrow last panels, a bias.
+const FEW: &[Layer] = &[wide(18), BATCH_NORM, RELU, drop_out(0.25), Layer::dense(4)];
 /// Two hidden layers, widths that are no multiple of four.
 const MORE: &[Layer] =
     &[wide(33), BATCH_NORM, RELU, drop_out(0.2), wide(19), BATCH_NORM, RELU, drop_out(0.1), Layer::dense(5)];
@@ -74,13 +74,9 @@ const fn rules(loss: Loss, optimizer: Optimizer, l2: f32, clip: Clip) -> Rules {
 const CLASSES: Loss = Loss::CrossEntropy;
 
 #[rustfmt::skip]
-pub(super) const SMALL: [Recipe; 2] = [
-    Recipe { name: "few, Adam", inputs: 8, layers: FEW, rules: rules(CLASSES, Optimizer::ADAM, 0.0, Clip::None), lr: 0.01, rows: 6 },
-    Recipe { name: "few, SGD", inputs: 8, layers: FEW, rules: rules(CLASSES, MOMENTUM, 0.0, Clip::None), lr: 0.1, rows: 6 },
-];
-
-#[rustfmt::skip]
-pub(super) const LARGE: [Recipe; 4] = [
+pub(super) const RECIPES: [Recipe; 6] = [
+    Recipe { name: "few, Adam", inputs: 8, layers: FEW, rules: rules(CLASSES, Optimizer::ADAM, 0.0, Clip::None), lr: 0.01, rows: 8 },
+    Recipe { name: "few, SGD", inputs: 8, layers: FEW, rules: rules(CLASSES, MOMENTUM, 0.0, Clip::None), lr: 0.1, rows: 8 },
     Recipe { name: "more, Adam", inputs: 21, layers: MORE, rules: rules(CLASSES, Optimizer::ADAM, 0.0, Clip::None), lr: 0.01, rows: 16 },
     Recipe { name: "more, SGD", inputs: 21, layers: MORE, rules: rules(CLASSES, MOMENTUM, 1e-3, Clip::None), lr: 0.1, rows: 16 },
     Recipe { name: "every, AdamW", inputs: 9, layers: EVERY, rules: rules(Loss::MeanSquaredError, Optimizer::ADAMW, 0.0, Clip::Norm(0.05)), lr: 0.003, rows: 11 },
