@@ -59,6 +59,49 @@ pub enum Error {
         /// Rows planned.
         planned: usize,
     },
+    /// No layer of what should be trained has parameters.
+    Scope {
+        /// First layer to train.
+        first: usize,
+        /// Layers of the network.
+        layers: usize,
+    },
+    /// A batch norm with frozen statistics that no batch has ever updated: they are still the initial 0 and 1.
+    NeverUpdated {
+        /// The batch norm's index.
+        layer: usize,
+    },
+    /// A batch norm needs all rows of a batch for its statistics, but they come one part after the other.
+    BatchStatistics {
+        /// The batch norm's index.
+        layer: usize,
+    },
+    /// A batch of more than 256 rows in parts that are not multiples of 256: its sums would have to be cut inside a chain.
+    Parts {
+        /// Rows of the batch.
+        rows: usize,
+        /// Rows of a part.
+        part: usize,
+    },
+    /// A batch that comes in parts is not complete, or would get more rows than it was begun with.
+    PartRows {
+        /// Rows that the batch has, with those given.
+        rows: usize,
+        /// Rows that it was begun with.
+        total: usize,
+    },
+    /// An image has fewer operations.
+    Ops {
+        /// Operations asked for.
+        ops: usize,
+        /// Operations of the image.
+        found: usize,
+    },
+    /// An operation of an image is no layer that could be trained.
+    Tail {
+        /// Its index.
+        op: usize,
+    },
     /// The targets are of the wrong kind for the loss.
     TargetKind {
         /// The loss.
@@ -131,6 +174,30 @@ impl fmt::Display for Error {
             Error::BatchRows { rows, planned } => {
                 write!(f, "a batch of {rows} rows where 1 to {planned} were planned")
             }
+            Error::Scope { first, layers } => write!(
+                f,
+                "nothing to train: the network has {layers} layers, none from layer {first} on has parameters; begin at an earlier layer"
+            ),
+            Error::NeverUpdated { layer } => write!(
+                f,
+                "layer {layer} (bn) should keep its running statistics, but they were never updated: train it with those of its batches, or load them"
+            ),
+            Error::BatchStatistics { layer } => write!(
+                f,
+                "layer {layer} (bn) needs the statistics of the whole batch: hand all rows in at once (step_in_parts), or use the running statistics"
+            ),
+            Error::Parts { rows, part } => write!(
+                f,
+                "a batch of {rows} rows in parts of {part}: up to 256 rows parts may have any size, beyond that a multiple of 256"
+            ),
+            Error::PartRows { rows, total } => {
+                write!(f, "{rows} rows of a batch that was begun with {total}")
+            }
+            Error::Ops { ops, found } => write!(f, "the image has {found} operations, not {ops}"),
+            Error::Tail { op } => write!(
+                f,
+                "operation {op} of the image is a scale and shift, which is no layer any more: train only what lies behind it"
+            ),
             Error::TargetKind { loss } => {
                 let wanted = if loss == "cross_entropy" { "class indices" } else { "target values" };
                 write!(f, "the loss {loss} needs {wanted}")

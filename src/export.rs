@@ -2,7 +2,8 @@
 //! folded into the dense layers ([`fold`]), the results narrowed to `f32` or `f16` ([`narrow`]), and everything
 //! written as bytes ([`pack`]).
 //!
-//! On a device, [`write_image`] folds what was just fine-tuned into a buffer of [`image_len`] bytes; with a heap,
+//! On a device, [`write_image`] folds what was just fine-tuned into a buffer of [`image_len`] bytes, and [`refold`] trains
+//! the last layers of an image that was folded before; with a heap,
 //! [`export`] returns the bytes and a report.
 
 mod error;
@@ -11,6 +12,7 @@ pub mod narrow;
 #[cfg(feature = "alloc")]
 mod owned;
 pub mod pack;
+pub mod refold;
 
 #[cfg(feature = "alloc")]
 pub use owned::{Report, export};

@@ -67,7 +67,8 @@ impl Run {
     pub fn new(model: Mlp, trainer: Trainer) -> Result<Self, FitError> {
         check_trainer(&trainer)?;
         crate::train::check_output(&model.network(), trainer.rules.loss)?;
-        let moments = Buffer::zeros(trainer.rules.optimizer.moments() * model.params.len());
+        let plan = model.network().plan_in(trainer.scope, 1);
+        let moments = Buffer::zeros(trainer.rules.optimizer.moments_len(&plan));
         let (progress, history) = (Progress::default(), History::default());
         Ok(Self { model, trainer, moments, best: None, progress, history })
     }
@@ -119,7 +120,7 @@ impl Run {
         // A copy of the list: the session borrows it beside the parameters that it writes.
         let layers = self.model.layers().to_vec();
         let network = crate::layer::Network::trusted(train.features, &layers);
-        let batches = Batches::plan(train.rows(), trainer.batch, network.has_batch_norm())?;
+        let batches = Batches::plan(train.rows(), trainer.batch, trainer.scope.joins_rows(&network))?;
         for data in [Some(train), validation].into_iter().flatten() {
             check_data(&self.model, &data, trainer.rules.loss)?;
         }
@@ -127,8 +128,10 @@ impl Run {
             return Ok(Finish::Stopped);
         }
         let capacity = batches.largest();
-        let mut gradients = Buffer::zeros(network.params_len());
-        let mut work = Buffer::zeros(network.plan(capacity).work_len());
+        let planned = trainer.part.map_or(capacity, |part| part.clamp(1, capacity));
+        let plan = network.plan_in(trainer.scope, planned);
+        let mut gradients = Buffer::zeros(plan.trained);
+        let mut work = Buffer::zeros(plan.work_len());
         let buffers = Buffers {
             params: &mut self.model.params,
             state: &mut self.model.state,
@@ -136,7 +139,12 @@ impl Run {
             moments: &mut self.moments,
             work: &mut work,
         };
-        let mut session = Session::new(network, capacity, buffers, trainer.level, split)?;
+        let mut session = if trainer.scope.first == 0 {
+            // Even if it has no parameters: then there is nothing to train, but much to look at.
+            Session::planned(network, plan, buffers, trainer.level, split)?
+        } else {
+            Session::with_scope(network, trainer.scope, planned, buffers, trainer.level, split)?
+        };
         let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity);
         let steps_per_epoch = batches.count() as u64;
         let warmup = (f64::from(trainer.warmup_epochs) * steps_per_epoch as f64) as u64;
@@ -154,9 +162,12 @@ impl Run {
                     steps_per_epoch * u64::from(trainer.epochs),
                 );
                 let moment = Moment { seed: trainer.seed, step: progress.step, lr };
-                let score = session
-                    .step(batch, &trainer.rules, moment)
-                    .map_err(|error| located(error, &layers, progress.epoch, progress.batch))?;
+                let score = if planned < capacity {
+                    session.step_in_parts(batch, &trainer.rules, moment)
+                } else {
+                    session.step(batch, &trainer.rules, moment)
+                };
+                let score = score.map_err(|error| located(error, &layers, progress.epoch, progress.batch))?;
                 progress.score = progress.score.plus(score);
                 progress.lr = lr;
                 progress.step += 1;

@@ -44,18 +44,20 @@
 
 mod check;
 mod crc;
+mod edit;
 mod error;
 #[cfg(feature = "alloc")]
 mod owned;
 
 pub use crc::checksum;
+pub use edit::ImageMut;
 pub use error::ImageError;
 #[cfg(feature = "alloc")]
 pub use owned::AlignedBytes;
 
 use crate::kernels::panels;
 use crate::layer::{Activation, MAX_LAYERS, padded};
-use check::{Kind, Record};
+pub(crate) use check::{Kind, Record};
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"KEEL";
@@ -200,6 +202,23 @@ impl<'a> Image<'a> {
     #[must_use]
     pub const fn is_standardised(&self) -> bool {
         check::u32_at(self.bytes, at::FLAGS) & STANDARDISED != 0
+    }
+
+    /// Number of operations.
+    #[must_use]
+    pub const fn op_count(&self) -> usize {
+        self.ops
+    }
+
+    /// Width of the rows that enter operation `op`; of the outputs, for the number of operations or more.
+    #[must_use]
+    pub const fn width_before(&self, op: usize) -> usize {
+        if op < self.ops { Record::read(self.bytes, op).inputs } else { self.outputs }
+    }
+
+    /// The record of operation `op`, which the image has.
+    pub(crate) const fn record(&self, op: usize) -> Record {
+        Record::read(self.bytes, op)
     }
 
     /// The operations, in order.

@@ -7,6 +7,7 @@
 //! Activations lie in groups of sixteen features ([`groups`]), the last one filled up ([`padded`](crate::layer::padded));
 //! what fills it up is zero where a dense layer or a loss writes, and stays finite everywhere.
 
+pub mod accumulate;
 pub mod activation;
 pub mod batchnorm;
 pub mod dense;

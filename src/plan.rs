@@ -4,8 +4,18 @@
 //! activations are in groups of sixteen features ([`groups`](crate::kernels::groups)). All parts
 //! start at multiples of sixteen values. Everything is `const`, so firmware can size its arrays at compile time.
 //!
+//! What is frozen ([`Scope`]) needs neither gradients nor moments, and its activations change places between two buffers
+//! as they do in inference.
+//!
 //! A length that no machine of this word size has is `usize::MAX`: no slice is that long, so it is refused where slices
 //! are handed in.
+
+mod buffers;
+mod scope;
+
+pub use buffers::Plan;
+pub(crate) use buffers::Work;
+pub use scope::{Scope, Statistics};
 
 use crate::kernels::{batchnorm, panels};
 use crate::layer::{Activation, Layer, Network, padded};
@@ -23,6 +33,11 @@ pub struct Part {
 impl Part {
     const fn after(start: usize, len: usize) -> Self {
         Self { start, len }
+    }
+
+    /// The same part of a slice that begins `start` values later: gradients and moments begin with the first trained layer.
+    pub(crate) const fn behind(self, start: usize) -> Self {
+        Self { start: self.start - start, len: self.len }
     }
 
     /// The part of a slice.
@@ -55,9 +70,9 @@ pub struct Node {
     pub bias: Part,
     /// Among the state: a batch norm's running mean, running variance (padded both) and batch count (one group).
     pub state: Part,
-    /// Among the caches: what a batch norm keeps between forward and backward.
+    /// Among the caches: what a batch norm keeps between forward and backward. Frozen ones share a place.
     pub cache: Part,
-    /// Among the sums of squares: one for each panel of a dense layer's weight gradient.
+    /// Among the sums of squares: one for each panel of a dense layer's weight gradient, none if it is frozen.
     pub squares: Part,
     /// Where the output lies among the activations, in values for each row of the batch. Equal to the position of
     /// the input if the layer works in place.
@@ -94,25 +109,52 @@ struct Walk {
     current: usize,
     width: usize,
     needed: Needed,
+    /// Layers before this one are frozen.
+    first: usize,
+    /// Where the second buffer of the frozen layers begins; the first begins at 0.
+    second: usize,
 }
 
 impl Walk {
-    const fn start(network: &Network<'_>) -> Self {
+    const fn start(network: &Network<'_>, scope: Scope) -> Self {
+        // The caller's rows come first, copied into groups. Frozen layers with an output of their own write to the other
+        // one of two buffers; what trains behind them keeps its values.
+        let mut buffers = [padded(network.inputs()), 0];
+        let (mut at, mut index, mut cache) = (0, 0, 0);
+        while index < scope.first && index < network.layers().len() {
+            let width = padded(network.width_before(index + 1));
+            match network.layers()[index] {
+                Layer::BatchNorm(_) => {
+                    at = 1 - at;
+                    if batchnorm::cache_len(width) > cache {
+                        cache = batchnorm::cache_len(width);
+                    }
+                }
+                Layer::Dense { .. } => at = 1 - at,
+                _ => {}
+            }
+            if width > buffers[at] {
+                buffers[at] = width;
+            }
+            index += 1;
+        }
         Self {
             params: 0,
             state: 0,
-            cache: 0,
+            cache,
             squares: 0,
-            // The caller's rows come first, copied into groups.
-            activations: padded(network.inputs()),
+            activations: buffers[0] + buffers[1],
             current: 0,
             width: network.inputs(),
             needed: Needed::Nothing,
+            first: scope.first,
+            second: buffers[0],
         }
     }
 
     const fn step(&mut self, index: usize, layer: Layer) -> Node {
         let inputs = self.width;
+        let frozen = index < self.first;
         let (outputs, weights, bias, state) = match layer {
             Layer::Dense { outputs, bias } => {
                 let weights = whole_groups(panels::weight_len(inputs, outputs));
@@ -123,10 +165,14 @@ impl Walk {
         };
         let cache = if state > 0 { batchnorm::cache_len(padded(inputs)) } else { 0 };
         let (exact, squares) = match layer {
-            Layer::Dense { outputs, .. } => (panels::weight_len(inputs, outputs), panels::panels(outputs)),
+            Layer::Dense { outputs, .. } => {
+                (panels::weight_len(inputs, outputs), if frozen { 0 } else { panels::panels(outputs) })
+            }
             _ => (weights, 0),
         };
         let (in_place, needed) = match layer {
+            Layer::Dense { .. } | Layer::BatchNorm(_) if frozen => (false, Needed::Nothing),
+            _ if frozen => (true, Needed::Nothing),
             Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
             Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),
             Layer::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
@@ -142,6 +188,8 @@ impl Walk {
         };
         let output = if in_place {
             self.current
+        } else if frozen {
+            if self.current == 0 { self.second } else { 0 }
         } else {
             let fresh = self.activations;
             self.activations = self.activations.saturating_add(padded(outputs));
@@ -155,14 +203,16 @@ impl Walk {
             weights: Part::after(self.params, exact),
             bias: Part::after(self.params.saturating_add(weights), bias),
             state: Part::after(self.state, state),
-            cache: Part::after(self.cache, cache),
+            cache: Part::after(if frozen { 0 } else { self.cache }, cache),
             squares: Part::after(self.squares, squares),
             output,
             input: self.current,
         };
         self.params = self.params.saturating_add(weights).saturating_add(bias);
         self.state = self.state.saturating_add(state);
-        self.cache = self.cache.saturating_add(cache);
+        if !frozen {
+            self.cache = self.cache.saturating_add(cache);
+        }
         self.squares = self.squares.saturating_add(squares);
         self.current = output;
         self.width = outputs;
@@ -172,12 +222,17 @@ impl Walk {
 }
 
 impl Network<'_> {
-    /// Where the parts of layer `index` lie.
+    /// Where the parts of layer `index` lie, if all layers train.
     ///
     /// Walks the layers before it: cheap beside the layer's work, and no table has to be stored.
     #[must_use]
     pub const fn node(&self, index: usize) -> Node {
-        let mut walk = Walk::start(self);
+        self.node_in(Scope::ALL, index)
+    }
+
+    /// Where the parts of layer `index` lie. Parameters and state lie the same whatever is trained.
+    pub(crate) const fn node_in(&self, scope: Scope, index: usize) -> Node {
+        let mut walk = Walk::start(self, scope);
         let mut at = 0;
         loop {
             let node = walk.step(at, self.layers()[at]);
@@ -188,15 +243,20 @@ impl Network<'_> {
         }
     }
 
-    /// The nodes of all layers, in order.
+    /// The nodes of all layers, in order, if all train.
     pub fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
-        let mut walk = Walk::start(self);
+        self.nodes_in(Scope::ALL)
+    }
+
+    /// The nodes of all layers, in order.
+    pub(crate) fn nodes_in(&self, scope: Scope) -> impl Iterator<Item = Node> + '_ {
+        let mut walk = Walk::start(self, scope);
         self.layers().iter().enumerate().map(move |(index, layer)| walk.step(index, *layer))
     }
 
     /// Lengths of what does not depend on the batch.
-    const fn end(&self) -> Walk {
-        let mut walk = Walk::start(self);
+    const fn end(&self, scope: Scope) -> Walk {
+        let mut walk = Walk::start(self, scope);
         let mut at = 0;
         while at < self.layers().len() {
             walk.step(at, self.layers()[at]);
@@ -208,30 +268,42 @@ impl Network<'_> {
     /// Length of the parameters (weights, biases, batch-norm scale and shift), padding included.
     #[must_use]
     pub const fn params_len(&self) -> usize {
-        self.end().params
+        self.end(Scope::ALL).params
     }
 
     /// Length of the state that training moves without gradients: running statistics and their batch counts.
     #[must_use]
     pub const fn state_len(&self) -> usize {
-        self.end().state
+        self.end(Scope::ALL).state
     }
 
-    /// Lengths of all buffers for batches of at most `batch` rows.
+    /// Lengths of all buffers for batches of at most `batch` rows, if all layers train.
     #[must_use]
     pub const fn plan(&self, batch: usize) -> Plan {
-        let end = self.end();
-        let mut widest = padded(self.inputs());
+        self.plan_in(Scope::ALL, batch)
+    }
+
+    /// Lengths of all buffers for batches of at most `batch` rows, if only a part of the network trains.
+    #[must_use]
+    pub const fn plan_in(&self, scope: Scope, batch: usize) -> Plan {
+        let end = self.end(scope);
+        let count = self.layers().len();
+        // The backward pass ends at the first trained layer that has parameters.
+        let mut first = if scope.first < count { scope.first } else { count };
+        while first < count && !matches!(self.layers()[first], Layer::Dense { .. } | Layer::BatchNorm(_)) {
+            first += 1;
+        }
+        let mut widest = padded(self.outputs());
         let mut transposed = 0;
-        let mut at = 0;
-        while at < self.layers().len() {
-            let node = self.node(at);
+        let mut at = first;
+        while at < count {
+            let node = self.node_in(scope, at);
             if padded(node.outputs) > widest {
                 widest = padded(node.outputs);
             }
-            // The network's input needs no gradient.
+            // The input of the first needs no gradient.
             if let Layer::Dense { .. } = node.layer
-                && at > 0
+                && at > first
             {
                 let turned = padded(node.inputs).saturating_mul(node.outputs);
                 if turned > transposed {
@@ -240,10 +312,21 @@ impl Network<'_> {
             }
             at += 1;
         }
+        let (frozen, still) = if first < count {
+            let node = self.node_in(scope, first);
+            (node.weights.start, node.state.start)
+        } else {
+            (end.params, end.state)
+        };
+        let moving = matches!(scope.statistics, Statistics::Batch);
         Plan {
             batch,
+            scope,
+            first,
             params: end.params,
+            trained: if end.params == usize::MAX { usize::MAX } else { end.params - frozen },
             state: end.state,
+            moving: if moving { end.state - still } else { 0 },
             activations: batch.saturating_mul(end.activations),
             delta: batch.saturating_mul(widest),
             cache: end.cache,
@@ -251,72 +334,5 @@ impl Network<'_> {
             row_losses: batch.saturating_mul(2),
             squares: end.squares,
         }
-    }
-}
-
-/// Lengths of all buffers of a training run, in `f32` values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// The largest batch.
-    pub batch: usize,
-    /// Parameters; gradients have the same length, and so has each moment of the optimiser.
-    pub params: usize,
-    /// Running statistics.
-    pub state: usize,
-    /// Outputs of the layers, kept for the backward pass.
-    pub activations: usize,
-    /// One of the two gradient buffers of a batch.
-    pub delta: usize,
-    /// Batch-norm caches.
-    pub cache: usize,
-    /// The largest transposed weight matrix.
-    pub transposed: usize,
-    /// Loss and hit of each row.
-    pub row_losses: usize,
-    /// Sums of the squares of gradients, by panel.
-    pub squares: usize,
-}
-
-impl Plan {
-    /// Length of the work buffer: activations, both gradient buffers, caches and scratch.
-    #[must_use]
-    pub const fn work_len(&self) -> usize {
-        self.activations
-            .saturating_add(self.delta.saturating_mul(2))
-            .saturating_add(self.cache)
-            .saturating_add(self.transposed)
-            .saturating_add(self.row_losses)
-            .saturating_add(self.squares)
-    }
-
-    /// Cuts a work buffer into its parts.
-    pub(crate) fn carve<'w>(&self, work: &'w mut [f32]) -> Work<'w> {
-        let (activations, rest) = work.split_at_mut(self.activations);
-        let (delta, rest) = rest.split_at_mut(self.delta);
-        let (spare, rest) = rest.split_at_mut(self.delta);
-        let (cache, rest) = rest.split_at_mut(self.cache);
-        let (transposed, rest) = rest.split_at_mut(self.transposed);
-        let (row_losses, squares) = rest.split_at_mut(self.row_losses);
-        Work { activations, delta, spare, cache, transposed, row_losses, squares }
-    }
-}
-
-/// The parts of a work buffer.
-pub(crate) struct Work<'w> {
-    pub(crate) activations: &'w mut [f32],
-    /// Gradient of the current layer's output.
-    pub(crate) delta: &'w mut [f32],
-    /// Where a dense layer writes the gradient of its input.
-    pub(crate) spare: &'w mut [f32],
-    pub(crate) cache: &'w mut [f32],
-    pub(crate) transposed: &'w mut [f32],
-    pub(crate) row_losses: &'w mut [f32],
-    pub(crate) squares: &'w mut [f32],
-}
-
-impl Work<'_> {
-    /// The rows it was planned for: each has two entries among the row losses.
-    pub(crate) fn capacity(&self) -> usize {
-        self.row_losses.len() / 2
     }
 }

@@ -2,25 +2,81 @@
 //!
 //! [`Session`] holds the plan and borrows the buffers; a step allocates nothing, cannot panic, and leaves the
 //! parameters untouched if the loss or a gradient is not finite. Epochs, shuffling and stopping are `fit`'s.
+//!
+//! On a device every length is a constant, and the arrays are static or on the stack ([`Arrays`]). Here a network's last
+//! layer learns from a stream of single rows; the layers before it are frozen, and the best weights are kept:
+//!
+//! ```
+//! use evenkeel::kernels::panels::pack;
+//! use evenkeel::plan::{Plan, Scope};
+//! use evenkeel::train::{Batch, Keeper, Moment, Rules, Session};
+//! use evenkeel::{EarlyStopping, Layer, Level, Loss, Network, Optimizer, Serial, Targets};
+//!
+//! const LAYERS: [Layer; 3] = [Layer::dense(16), Layer::Activation(evenkeel::Activation::Relu), Layer::dense(2)];
+//! const NETWORK: Network<'_> = match Network::new(4, &LAYERS) {
+//!     Ok(network) => network,
+//!     Err(_) => panic!("these layers do not fit together"),
+//! };
+//! const SCOPE: Scope = Scope::last_dense(&NETWORK, 1);
+//! const PLAN: Plan = NETWORK.plan_in(SCOPE, 1);
+//! const OPTIMIZER: Optimizer = Optimizer::ADAM;
+//!
+//! let mut arrays: evenkeel::arrays!(PLAN, OPTIMIZER) = evenkeel::train::Arrays::new();
+//! let mut best = [0.0; PLAN.best_len()];
+//! // On a device, the weights that the laptop trained; here, made up.
+//! for node in NETWORK.nodes() {
+//!     if let Layer::Dense { outputs, .. } = node.layer {
+//!         let matrix: [f32; 64] = core::array::from_fn(|at| libm::cosf(3.0 * at as f32));
+//!         pack(node.inputs, outputs, &matrix[..node.inputs * outputs], node.weights.of_mut(&mut arrays.params));
+//!     }
+//! }
+//! let rules = Rules::new(Loss::CrossEntropy, OPTIMIZER);
+//! let mut session = Session::with_scope(NETWORK, SCOPE, 1, arrays.buffers(), Level::detect(), &Serial)?;
+//! let mut keeper = Keeper::new(EarlyStopping::patience(5), &mut best, session.plan())?;
+//! let mut losses = [0.0; 2];
+//! for step in 0..400 {
+//!     // A sensor's row, and the class that the wearer told.
+//!     let row = [0.0, 1.0, 2.0, 3.0].map(|phase| libm::sinf(step as f32 * 0.7 + phase));
+//!     let label = [u32::from(row[0] > 0.0)];
+//!     let batch = Batch { inputs: &row, targets: Targets::Classes(&label), rows: 1 };
+//!     let score = session.step(batch, &rules, Moment { seed: 1, step, lr: 0.01 })?;
+//!     losses[1] += score.loss;
+//!     if step % 100 == 99 {
+//!         if step == 99 {
+//!             losses[0] = losses[1];
+//!         }
+//!         if keeper.observe(&session, losses[1])?.stop {
+//!             break;
+//!         }
+//!         losses[1] = if step == 399 { losses[1] } else { 0.0 };
+//!     }
+//! }
+//! keeper.restore(&mut session)?;
+//! assert!(losses[1] < 0.5 * losses[0]);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 pub mod loss;
 pub mod optim;
 pub mod stop;
 
+mod arrays;
 mod backward;
 mod forward;
+mod keeper;
+mod parts;
+mod session;
 
-use crate::Level;
-use crate::error::{Error, check_len};
-use crate::kernels::groups::from_groups;
-use crate::layer::Network;
-use crate::plan::Plan;
-use crate::split::Split;
+use crate::error::Error;
+use crate::layer::{Layer, Network};
 
+pub use arrays::Arrays;
 #[cfg(feature = "safetensors")]
 pub(crate) use forward::{batches_seen, set_batches_seen};
+pub use keeper::Keeper;
 pub use loss::{Loss, Score, Targets};
 pub use optim::{Optimizer, Schedule};
+pub use session::Session;
 pub use stop::{EarlyStopping, Mode, StopState};
 
 /// What one step does with its gradients.
@@ -82,226 +138,19 @@ pub struct Moment {
     pub lr: f32,
 }
 
-/// The buffers of a training run; lengths as [`Plan`] says.
+/// The buffers of a training run; lengths as [`Plan`](crate::plan::Plan) says.
 #[derive(Debug)]
 pub struct Buffers<'m> {
     /// Weights, biases, batch-norm scale and shift.
     pub params: &'m mut [f32],
     /// Running statistics.
     pub state: &'m mut [f32],
-    /// Gradients, as long as the parameters.
+    /// Gradients, as long as the parameters that are trained ([`Plan::trained`](crate::plan::Plan::trained)).
     pub gradients: &'m mut [f32],
-    /// The optimiser's moments, [`Optimizer::moments`] times as long as the parameters; zero at the start.
+    /// The optimiser's moments, [`Optimizer::moments_len`]; zero at the start.
     pub moments: &'m mut [f32],
-    /// Scratch, [`Plan::work_len`].
+    /// Scratch, [`Plan::work_len`](crate::plan::Plan::work_len).
     pub work: &'m mut [f32],
-}
-
-/// Executes steps of one network.
-#[derive(Debug)]
-pub struct Session<'m, P> {
-    network: Network<'m>,
-    plan: Plan,
-    buffers: Buffers<'m>,
-    level: Level,
-    split: &'m P,
-}
-
-impl<'m, P: Split> Session<'m, P> {
-    /// Borrows the buffers for batches of at most `batch` rows.
-    ///
-    /// # Errors
-    /// [`Error::Length`] names the buffer whose length is not the plan's.
-    pub fn new(
-        network: Network<'m>,
-        batch: usize,
-        buffers: Buffers<'m>,
-        level: Level,
-        split: &'m P,
-    ) -> Result<Self, Error> {
-        let plan = network.plan(batch);
-        check_len("parameters", plan.params, buffers.params.len())?;
-        check_len("state", plan.state, buffers.state.len())?;
-        check_len("gradients", plan.params, buffers.gradients.len())?;
-        check_len("work buffer", plan.work_len(), buffers.work.len())?;
-        // The backward pass never writes the padding between layers, but norm and update read it.
-        buffers.gradients.fill(0.0);
-        Ok(Self { network, plan, buffers, level, split })
-    }
-
-    /// Parameters and state, to read.
-    #[must_use]
-    pub fn weights(&self) -> (&[f32], &[f32]) {
-        (self.buffers.params, self.buffers.state)
-    }
-
-    /// Parameters and state, to write (restoring the best ones).
-    pub fn weights_mut(&mut self) -> (&mut [f32], &mut [f32]) {
-        (self.buffers.params, self.buffers.state)
-    }
-
-    /// The optimiser's moments.
-    #[must_use]
-    pub fn moments(&self) -> &[f32] {
-        self.buffers.moments
-    }
-
-    /// Gradients of the last step or [`differentiate`](Session::differentiate), in the layout of the parameters.
-    #[must_use]
-    pub fn gradients(&self) -> &[f32] {
-        self.buffers.gradients
-    }
-
-    /// The first layer with a parameter or a running statistic that is NaN or infinite: a step checks loss, gradients
-    /// and batch statistics, but an update can still overflow.
-    #[must_use]
-    pub fn non_finite_layer(&self) -> Option<usize> {
-        let (params, state) = self.weights();
-        let sound = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        let mut nodes = self.network.nodes();
-        nodes
-            .find(|node| {
-                !(sound(node.weights.of(params)) && sound(node.bias.of(params)) && sound(node.state.of(state)))
-            })
-            .map(|node| node.index)
-    }
-
-    fn check(&self, batch: &Batch<'_>, loss: Loss) -> Result<(), Error> {
-        if batch.rows == 0 || batch.rows > self.plan.batch {
-            return Err(Error::BatchRows { rows: batch.rows, planned: self.plan.batch });
-        }
-        check_len("batch inputs", batch.rows.saturating_mul(self.network.inputs()), batch.inputs.len())?;
-        check_output(&self.network, loss)?;
-        batch.targets.check(loss, batch.rows, self.network.outputs())
-    }
-
-    /// One step of training; returns the batch's loss before the update.
-    ///
-    /// # Errors
-    /// [`Error::NonFinite`] if the loss, a gradient or a batch norm's statistics are not finite: the layer where it began is named, and neither
-    /// parameters nor running statistics have changed. [`Error::BatchOfOne`] for one row with batch norm; other
-    /// variants for a batch that does not fit.
-    pub fn step(&mut self, batch: Batch<'_>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
-        let moments = rules.optimizer.moments().saturating_mul(self.plan.params);
-        check_len("optimiser moments", moments, self.buffers.moments.len())?;
-        let score = self.differentiate(batch, rules.loss, moment)?;
-        let squares = self.plan.carve(self.buffers.work).squares;
-        let scale = backward::clip(self.level, &self.network, rules.clip, squares, self.buffers.gradients)
-            .ok_or_else(|| backward::first_non_finite_gradient(&self.network, self.buffers.gradients))?;
-        forward::update_running(&self.network, &self.plan, batch.rows, self.buffers.state, self.buffers.work)?;
-        let factors = rules.optimizer.factors(moment.step, moment.lr, scale, rules.l2);
-        self.update(factors, rules.decay_all)?;
-        Ok(score)
-    }
-
-    /// Forward in training mode, loss and backward: fills [`gradients`](Session::gradients), changes nothing else.
-    ///
-    /// # Errors
-    /// As [`step`](Session::step).
-    pub fn differentiate(&mut self, batch: Batch<'_>, loss: Loss, moment: Moment) -> Result<Score, Error> {
-        self.check(&batch, loss)?;
-        if batch.rows == 1 && self.network.has_batch_norm() {
-            return Err(Error::BatchOfOne);
-        }
-        let (params, state): (&[f32], &[f32]) = (self.buffers.params, self.buffers.state);
-        let mut work = self.plan.carve(self.buffers.work);
-        let pass = forward::Pass { level: self.level, split: self.split, training: Some(moment) };
-        pass.run(&self.network, params, state, &batch, &mut work)?;
-        let score = self.score(&batch, loss);
-        if !score.loss.is_finite() {
-            let work = self.plan.carve(self.buffers.work);
-            return Err(forward::first_non_finite(&self.network, &batch, &work));
-        }
-        let mut work = self.plan.carve(self.buffers.work);
-        backward::run(
-            self.level,
-            self.split,
-            &self.network,
-            self.buffers.params,
-            batch.rows,
-            moment,
-            &mut work,
-            self.buffers.gradients,
-        )?;
-        Ok(score)
-    }
-
-    /// Loss and hits of a batch in inference mode: running statistics, no dropout. Overwrites the work buffer.
-    ///
-    /// # Errors
-    /// For a batch that does not fit. A non-finite loss is returned as it is.
-    pub fn evaluate(&mut self, batch: Batch<'_>, loss: Loss) -> Result<Score, Error> {
-        self.check(&batch, loss)?;
-        self.infer(&batch)?;
-        Ok(self.score(&batch, loss))
-    }
-
-    /// Outputs of the unfolded network in inference mode: rows of as many values as the network has outputs.
-    ///
-    /// # Errors
-    /// For a batch that does not fit, or [`Error::Length`] if `outputs` is not as many rows.
-    pub fn predict(&mut self, inputs: &[f32], rows: usize, outputs: &mut [f32]) -> Result<(), Error> {
-        if rows == 0 || rows > self.plan.batch {
-            return Err(Error::BatchRows { rows, planned: self.plan.batch });
-        }
-        check_len("batch inputs", rows.saturating_mul(self.network.inputs()), inputs.len())?;
-        check_len("outputs", rows.saturating_mul(self.network.outputs()), outputs.len())?;
-        self.infer(&Batch { inputs, targets: Targets::Classes(&[]), rows })?;
-        from_groups(rows, self.network.outputs(), self.outputs(rows), outputs);
-        Ok(())
-    }
-
-    fn infer(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
-        let mut work = self.plan.carve(self.buffers.work);
-        let pass = forward::Pass { level: self.level, split: self.split, training: None };
-        pass.run(&self.network, self.buffers.params, self.buffers.state, batch, &mut work)
-    }
-
-    /// Outputs of the last pass, in groups.
-    fn outputs(&self, rows: usize) -> &[f32] {
-        let node = self.network.node(self.network.layers().len() - 1);
-        let width = crate::layer::padded(node.outputs);
-        &self.buffers.work[node.output * self.plan.batch..][..rows * width]
-    }
-
-    fn score(&mut self, batch: &Batch<'_>, loss: Loss) -> Score {
-        let node = self.network.node(self.network.layers().len() - 1);
-        let width = crate::layer::padded(node.outputs);
-        let work = self.plan.carve(self.buffers.work);
-        let outputs = &work.activations[node.output * self.plan.batch..][..batch.rows * width];
-        let delta = &mut work.delta[..batch.rows * width];
-        loss::evaluate(self.level, self.split, loss, node.outputs, outputs, batch.targets, delta, work.row_losses)
-    }
-
-    fn update(&mut self, factors: optim::Factors, decay_all: bool) -> Result<(), Error> {
-        let (first, second) = match self.buffers.moments.len() / self.plan.params.max(1) {
-            0 => (&mut [] as &mut [f32], &mut [] as &mut [f32]),
-            1 => (&mut self.buffers.moments[..], &mut [] as &mut [f32]),
-            _ => self.buffers.moments.split_at_mut(self.plan.params),
-        };
-        if decay_all || !factors.decays() {
-            let (params, gradients) = (&mut *self.buffers.params, &*self.buffers.gradients);
-            return optim::update(self.level, self.split, factors, params, gradients, first, second);
-        }
-        for node in self.network.nodes() {
-            let penalised = matches!(node.layer, crate::layer::Layer::Dense { .. }) || decay_all;
-            for (part, penalised) in [(node.weights, penalised), (node.bias, decay_all)] {
-                let end = part.start + part.len.next_multiple_of(crate::simd::LANES);
-                let range = part.start..end;
-                let factors = if penalised { factors } else { factors.without_decay() };
-                optim::update(
-                    self.level,
-                    self.split,
-                    factors,
-                    &mut self.buffers.params[range.clone()],
-                    &self.buffers.gradients[range.clone()],
-                    first.get_mut(range.clone()).unwrap_or_default(),
-                    second.get_mut(range).unwrap_or_default(),
-                )?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether a network's last layer suits a loss: the losses that contain softmax or sigmoid want plain logits.
@@ -309,7 +158,7 @@ impl<'m, P: Split> Session<'m, P> {
 /// # Errors
 /// [`Error::OutputLayer`] names the layer to remove.
 pub fn check_output(network: &Network<'_>, loss: Loss) -> Result<(), Error> {
-    use crate::layer::{Activation, Layer};
+    use crate::layer::Activation;
     let last = network.layers()[network.layers().len() - 1];
     let twice = match loss {
         Loss::CrossEntropy => matches!(last, Layer::Softmax | Layer::LogSoftmax),

@@ -4,10 +4,12 @@
 //! library's gradient and with the twin's own backward pass. Limits are those of PyTorch's `gradcheck` (atol 1e-5, rtol
 //! 1e-3): as they stand for the twin, and for the library's `f32` results with the absolute part scaled by the largest
 //! gradient of the network, since what cancels to nothing leaves rounding errors of the size of its terms.
+//! Networks of which a part is frozen, or the statistics of the batch norms, are checked in the same way.
 //! The library's results are held to the twin's exact gradients far more tightly, to 2e-5 of the largest gradient (two rows under a batch norm cancel the most).
 
 mod twin;
 
+use evenkeel::plan::{Scope, Statistics};
 use evenkeel::rng::{Purpose, Stream, unit};
 use evenkeel::train::{Batch, Buffers, Loss, Moment, Session, Targets};
 use evenkeel::{Layer, Level, Network, Serial, text};
@@ -75,6 +77,9 @@ impl Case {
                 for (var, noise) in var.iter_mut().zip(numbers(101, seed, node.inputs, 0.5)) {
                     *var = 1.0 + noise;
                 }
+                // A batch was seen: frozen statistics must be some.
+                let count = node.state.len - 16;
+                node.state.of_mut(&mut state)[count] = 1.0;
             }
         }
         let outputs = network.outputs();
@@ -96,13 +101,14 @@ impl Case {
 fn library(
     level: Level,
     network: Network<'_>,
+    scope: Scope,
     case: &mut Case,
     rows: usize,
     loss: Loss,
     moment: Moment,
 ) -> (f64, Vec<f32>, f64) {
-    let plan = network.plan(rows + 3);
-    let mut gradients = vec![f32::NAN; plan.params];
+    let plan = network.plan_in(scope, rows + 3);
+    let mut gradients = vec![f32::NAN; plan.trained];
     let mut work = vec![f32::NAN; plan.work_len()];
     let (inputs, labels, values) = (case.inputs.clone(), case.labels.clone(), case.values.clone());
     let targets = if loss == Loss::CrossEntropy { Targets::Classes(&labels) } else { Targets::Values(&values) };
@@ -114,17 +120,18 @@ fn library(
         moments: &mut [],
         work: &mut work,
     };
-    let mut session = Session::new(network, rows + 3, buffers, level, &Serial).unwrap();
+    let mut session = Session::with_scope(network, scope, rows + 3, buffers, level, &Serial).unwrap();
     let inferred = session.evaluate(batch, loss).unwrap().mean_loss();
     let score = session.differentiate(batch, loss, moment).unwrap();
     (score.mean_loss(), session.gradients().to_vec(), inferred)
 }
 
-fn check(inputs: usize, net: &str, loss: Loss, rows: usize) -> Worst {
+fn check(inputs: usize, net: &str, loss: Loss, rows: usize, scope: Scope) -> Worst {
     let layers = text::parse(net).unwrap();
     let network = Network::new(inputs, &layers).unwrap();
     let moment = Moment { seed: 77, step: 5, lr: 0.0 };
-    let mode = Mode::Train { seed: moment.seed, step: moment.step };
+    let running = scope.statistics == Statistics::Running;
+    let mode = Mode::Tune { seed: moment.seed, step: moment.step, first: scope.first, running };
     let widen = |case: &Case| case.inputs.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
     // The first inputs that keep all ReLUs further from their kinks than any step or rounding reaches.
     let (mut case, mut twin, values) = (0..200)
@@ -141,11 +148,11 @@ fn check(inputs: usize, net: &str, loss: Loss, rows: usize) -> Worst {
     let outputs = twin.forward_from(0, &values[0], rows, Mode::Infer);
     let (exact_inferred, _) = twin::loss(loss, &outputs, case.targets(loss), cols);
     let relative = |a: f64, b: f64| (a - b).abs() / b.abs().max(1e-3);
-    let largest = exact.iter().flatten().fold(0.0_f64, |most, g| most.max(g.abs()));
+    let largest = exact.iter().skip(scope.first).flatten().fold(0.0_f64, |most, g| most.max(g.abs()));
 
     let mut slopes = exact.clone();
     let mut worst = Worst::default();
-    for layer in 0..layers.len() {
+    for layer in scope.first..layers.len() {
         for i in 0..exact[layer].len() {
             let mut at = |step: f64| {
                 let before = twin.layers[layer].params[i];
@@ -161,11 +168,13 @@ fn check(inputs: usize, net: &str, loss: Loss, rows: usize) -> Worst {
         }
     }
     for level in Level::available() {
-        let (found_loss, gradients, inferred) = library(level, network, &mut case, rows, loss, moment);
+        let (found_loss, gradients, inferred) = library(level, network, scope, &mut case, rows, loss, moment);
         worst.loss = worst.loss.max(relative(found_loss, exact_loss)).max(relative(inferred, exact_inferred));
-        for (layer, (slopes, exact)) in twin.layers.iter().zip(slopes.iter().zip(&exact)) {
+        let frozen = network.params_len() - gradients.len();
+        let trained = twin.layers.iter().zip(slopes.iter().zip(&exact)).skip(scope.first);
+        for (layer, (slopes, exact)) in trained {
             for ((place, slope), exact) in layer.places.iter().zip(slopes).zip(exact) {
-                let found = f64::from(gradients[*place]);
+                let found = f64::from(gradients[*place - frozen]);
                 // `max` would pass over a NaN.
                 assert!(found.is_finite(), "{found} in the gradient on {level}: {net}");
                 let limit = 1e-5 * largest + 1e-3 * slope.abs();
@@ -179,11 +188,17 @@ fn check(inputs: usize, net: &str, loss: Loss, rows: usize) -> Worst {
 
 /// Checks the networks at each batch size, and prints what was found.
 fn check_all(name: &str, nets: &[(usize, &str, Loss)], batches: &[usize]) {
+    let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, *net, *loss, Scope::ALL)).collect();
+    check_scopes(name, &nets, batches);
+}
+
+/// The same, of a part of each network.
+fn check_scopes(name: &str, nets: &[(usize, &str, Loss, Scope)], batches: &[usize]) {
     let mut worst = Worst::default();
-    for (inputs, net, loss) in nets {
+    for (inputs, net, loss, scope) in nets {
         for rows in batches {
-            let found = check(*inputs, net, *loss, *rows);
-            let what = format!("{inputs} -> {net}, {}, {rows} rows", loss.name());
+            let found = check(*inputs, net, *loss, *rows, *scope);
+            let what = format!("{inputs} -> {net}, {}, {rows} rows, {scope:?}", loss.name());
             if std::env::var_os("VERBOSE").is_some() {
                 println!("{:.2} {:.1e} {:.1e} {:.1e} {what}", found.differences, found.exact, found.loss, found.twin);
             }
@@ -259,6 +274,40 @@ fn batch_norm() {
         (4, "tanh bn dense(3)", CE),
     ];
     check_all("batch norm", &nets, &[2, 5, 17]);
+}
+
+/// Scale, shift and what lies before them through frozen statistics, down to a batch of one row: where others get the sign
+/// wrong.
+#[test]
+fn frozen_statistics() {
+    let running = Scope::ALL.with_running_statistics();
+    let nets = [
+        (3, "dense(17) bn relu dense(3)", CE, running),
+        (17, "bn dense(3)", CE, running),
+        (1, "bn dense(1)", BCE, running),
+        (3, "dense(3) bn", MSE, running),
+        (5, "bn bn dense(5) bn bn(eps=0.01, momentum=none) silu dense(2)", MSE, running),
+        (16, "dense(33) bn gelu dense(17) bn(keras) tanh dropout(0.3) dense(3)", CE, running),
+        (4, "dense(20, bias=false) leaky_relu bn dropout(0.5) dense(3)", CE, running),
+        (3, "dense(17) bn sigmoid bn dense(3) log_softmax", MSE, running),
+    ];
+    check_scopes("frozen statistics", &nets, &[1, 2, 5, 17]);
+    check_scopes("frozen statistics of long batches", &nets[..2], &[256, 257, 300]);
+}
+
+/// The last layers, with the first ones frozen: their batch norms keep their statistics, their dropout does nothing.
+#[test]
+fn frozen_layers() {
+    let net = "dense(17) bn relu dropout(0.5) dense(12) bn gelu dropout(0.3) dense(3)";
+    let of = |first| [Scope::from_layer(first), Scope::from_layer(first).with_running_statistics()];
+    let nets: Vec<_> = (1..=8).flat_map(of).map(|scope| (6, net, CE, scope)).collect();
+    check_scopes("frozen layers", &nets, &[2, 5, 17]);
+    let nets = [
+        (6, "relu dropout(0.2) dense(5) softmax dense(2)", BCE, Scope::from_layer(1)),
+        (20, "bn dense(5) tanh dense(40) silu dropout(0.2) dense(2)", MSE, Scope::from_layer(4)),
+        (3, "dense(40) relu dense(2) relu dense(33) sigmoid log_softmax dense(2)", CE, Scope::from_layer(7)),
+    ];
+    check_scopes("frozen layers of other kinds", &nets, &[1, 2, 17]);
 }
 
 /// Dropout with its counter fixed: after each activation kind, at the input, before batch norm, at rates 0 and 1.

@@ -246,6 +246,40 @@ fn transposed_blocks_agree() {
     on_every_level!(transposes);
 }
 
+/// Square roots of all numbers in [1, 4), of which all others but the smallest are a power of four away, and of every
+/// 251th pattern of 32 bits; with `EVENKEEL_EXHAUSTIVE=1`, of every one.
+#[test]
+fn square_roots_are_correctly_rounded() {
+    struct Roots(u64, u64);
+    impl Kernel for Roots {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Self(start, step) = self;
+            let x: Group = from_fn(|lane| f32::from_bits((start + lane as u64 * step) as u32));
+            let mut roots = [0.0; LANES];
+            s.store(s.sqrt(s.load(&x)), &mut roots);
+            for (x, root) in x.iter().zip(roots) {
+                let expected = x.sqrt();
+                let equal = root.to_bits() == expected.to_bits() || root.is_nan() && expected.is_nan();
+                assert!(equal, "the root of {x:e} ({:#010x}): got {root:e}, expected {expected:e}", x.to_bits());
+            }
+        }
+    }
+    let binades = u64::from(1.0_f32.to_bits())..u64::from(4.0_f32.to_bits());
+    let step = if std::env::var_os("EVENKEEL_EXHAUSTIVE").is_some() { 1 } else { 251 };
+    let step_of_binades = if std::env::var_os("EVENKEEL_EMULATED").is_some() { 31 } else { 1 };
+    for level in Level::available() {
+        for start in binades.clone().step_by(LANES * step_of_binades) {
+            level.run(Roots(start, step_of_binades as u64));
+        }
+        for start in (0..1_u64 << 32).step_by(LANES * step) {
+            level.run(Roots(start, step as u64));
+        }
+        println!("{level}: {} roots", binades.clone().count() / step_of_binades + (1_usize << 32) / step);
+    }
+}
+
 #[test]
 fn the_fused_constant_tells_the_truth() {
     on_every_level!(rounds_as_declared);

@@ -85,7 +85,7 @@ pub(super) fn evaluate<P: Split>(
     let rows: Vec<u32> = (0..data.rows() as u32).collect();
     let mut total = Score::default();
     for rows in rows.chunks(capacity) {
-        total = total.plus(session.evaluate(gather.batch(data, rows), loss)?);
+        total = total.plus(session.evaluate_in_parts(gather.batch(data, rows), loss)?);
     }
     Ok(total)
 }

@@ -6,6 +6,7 @@ use super::{FitError, History, Monitor, Run};
 use crate::Level;
 use crate::data::View;
 use crate::model::Mlp;
+use crate::plan::Scope;
 use crate::train::{EarlyStopping, Loss, Optimizer, Rules, Schedule};
 
 /// How to train.
@@ -23,6 +24,11 @@ pub struct Trainer {
     pub epochs: u32,
     /// Rows of a batch.
     pub batch: usize,
+    /// Rows that are computed at a time, if less than a batch: the same bits in less memory
+    /// ([`Session::step_in_parts`](crate::train::Session::step_in_parts)).
+    pub part: Option<usize>,
+    /// What is trained; the rest stays as it is.
+    pub scope: Scope,
     /// Seed of shuffling and dropout.
     pub seed: u64,
     /// Whether rows come in a new order each epoch.
@@ -48,6 +54,8 @@ impl Trainer {
             warmup_epochs: 0.0,
             epochs: 50,
             batch: 32,
+            part: None,
+            scope: Scope::ALL,
             seed: 0,
             shuffle: true,
             early_stopping: None,
@@ -75,6 +83,13 @@ impl Trainer {
     #[must_use]
     pub fn batch(mut self, batch: usize) -> Self {
         self.batch = batch;
+        self
+    }
+
+    /// Trains layer `first` and those behind it; the layers before stay as they are.
+    #[must_use]
+    pub fn from_layer(mut self, first: usize) -> Self {
+        self.scope.first = first;
         self
     }
 
@@ -111,6 +126,9 @@ pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     }
     if !(trainer.rules.l2 >= 0.0 && trainer.rules.l2.is_finite()) {
         return fails("the L2 penalty must be 0 or positive");
+    }
+    if trainer.part == Some(0) {
+        return fails("a part of a batch has at least one row");
     }
     if !(trainer.warmup_epochs >= 0.0 && trainer.warmup_epochs.is_finite()) {
         return fails("the warm-up must be 0 or a positive number of epochs");

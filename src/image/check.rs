@@ -138,7 +138,7 @@ const fn is_width(width: usize) -> bool {
 
 /// What an operation does.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Dense { f16: bool },
     ScaleShift,
     Activation,
@@ -148,18 +148,18 @@ pub(super) enum Kind {
 
 /// An operation's record, as numbers.
 #[derive(Clone, Copy)]
-pub(super) struct Record {
-    pub(super) kind: Kind,
-    pub(super) activation: Option<Activation>,
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
-    pub(super) weights: u64,
-    pub(super) bias: u64,
+pub(crate) struct Record {
+    pub(crate) kind: Kind,
+    pub(crate) activation: Option<Activation>,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) weights: u64,
+    pub(crate) bias: u64,
 }
 
 impl Record {
     /// The record of a checked image.
-    pub(super) const fn read(bytes: &[u8], op: usize) -> Self {
+    pub(crate) const fn read(bytes: &[u8], op: usize) -> Self {
         let at = HEADER + RECORD * op;
         let codes = u32_at(bytes, at).to_le_bytes();
         let kind = match codes[0] {

@@ -111,7 +111,7 @@ impl Resume {
         if let Some((what, ours, theirs)) = recipe.difference(&Recipe::of(&trainer)) {
             return Err(broken(&format!("the run's {what} is {ours}, it cannot go on with {theirs}")));
         }
-        let expected = trainer.rules.optimizer.moments() * model.params.len();
+        let expected = trainer.rules.optimizer.moments_len(&model.network().plan_in(trainer.scope, 1));
         if moments.len() != expected {
             return Err(broken(&format!("the optimiser's state has {} values, not {expected}", moments.len())));
         }

@@ -11,9 +11,15 @@
 //! among the workers: a group's rows are one block of memory, and no group needs another.
 
 mod gradient;
+mod parts;
 
 pub use gradient::backward;
 pub(crate) use gradient::some_gradients;
+pub use parts::backward_frozen;
+pub(crate) use parts::{
+    finish_mean, finish_spread, some_frozen_gradients, some_gradient_sums, some_input_gradients, some_spreads,
+    some_sums,
+};
 
 use super::BLOCK;
 use crate::Level;
@@ -150,21 +156,27 @@ fn statistics_of<S: Simd, const G: usize>(
         [d, s.mul(d, d)]
     });
     for g in 0..G {
-        let rest = s.div(sums[g][0], count);
-        let square = s.div(sums[g][1], count);
-        let var = s.sub(square, s.mul(rest, rest));
-        // Squares of finite values may overflow, both of them: then the variance is infinite, not NaN.
-        let var = s.select(s.lt(square, s.splat(f32::INFINITY)), var, square);
-        // Rounding may leave a constant column a hair below zero. NaN stays NaN: `max` returns its first argument.
-        let var = s.max(var, s.splat(0.0));
-        let inv_std = s.div(s.splat(1.0), s.sqrt(s.add(var, s.splat(eps))));
-        let offset = s.sub(s.splat(0.0), s.mul(inv_std, rest));
         let (parts, _) = caches[g].as_chunks_mut::<LANES>();
         // In the order of `Cache`.
-        for (part, value) in parts.iter_mut().zip([shift[g], inv_std, offset, s.add(shift[g], rest), var]) {
+        for (part, value) in parts.iter_mut().zip(from_sums(s, count, eps, shift[g], sums[g])) {
             s.store(value, part);
         }
     }
+}
+
+/// The cache's parts from `shift`, `Σd` and `Σd²`.
+#[inline(always)]
+fn from_sums<S: Simd>(s: S, count: S::F32, eps: f32, shift: S::F32, sums: [S::F32; 2]) -> [S::F32; PARTS] {
+    let rest = s.div(sums[0], count);
+    let square = s.div(sums[1], count);
+    let var = s.sub(square, s.mul(rest, rest));
+    // Squares of finite values may overflow, both of them: then the variance is infinite, not NaN.
+    let var = s.select(s.lt(square, s.splat(f32::INFINITY)), var, square);
+    // Rounding may leave a constant column a hair below zero. NaN stays NaN: `max` returns its first argument.
+    let var = s.max(var, s.splat(0.0));
+    let inv_std = s.div(s.splat(1.0), s.sqrt(s.add(var, s.splat(eps))));
+    let offset = s.sub(s.splat(0.0), s.mul(inv_std, rest));
+    [shift, inv_std, offset, s.add(shift, rest), var]
 }
 
 /// `Σ_r f(g, x[g][r])` for some groups side by side, in chains of 256 rows.

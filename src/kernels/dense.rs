@@ -181,12 +181,12 @@ pub fn forward_then<W: Weight>(
     check(&dense, &x, y.len())?;
     let block = x.len().saturating_mul(LANES).max(1);
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());
-    // Plain rows are copied once for all panels of a call.
-    let together = if x.groups().is_some() && x.len() > 1 { together(x.len(), dense.inputs) } else { per_task };
     let (last, then) = match then {
         Some(Activation::Relu) => (Last::Relu, None),
         other => (Last::Nothing, other),
     };
+    // What comes behind finds its values in the cache.
+    let together = if then.is_some() { together(x.len(), dense.inputs) } else { per_task };
     split.run([y], [per_task * block], &|task, [y]| {
         for (part, y) in parts(y, block, together) {
             some_panels(level, dense, last, task * per_task + part, x, y);

@@ -63,12 +63,13 @@ macro_rules! backend {
         #[allow(unsafe_code)]
         fn apart<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
             $(#[target_feature(enable = $feature)])+
-            #[inline(never)]
             fn with_features<K: $crate::simd::Kernel>(token: $token, kernel: K) -> K::Output {
                 kernel.run(token)
             }
+            let function: unsafe fn($token, K) -> K::Output = with_features;
+            // `#[inline(never)]` is not heard where caller and callee have the same features (rustc 1.95).
             // SAFETY: as in `enter`.
-            unsafe { with_features(self, kernel) }
+            unsafe { core::hint::black_box(function)(self, kernel) }
         }
     };
     // For x86.

@@ -1,54 +1,65 @@
 //! The backward pass: gradients of all parameters, stage by stage from the end (see `forward`).
 
-use super::forward::InPlace;
-use super::{Clip, Moment};
+use super::Clip;
+use super::forward::{InPlace, Pass};
+use super::parts::Stretch;
 use crate::Level;
 use crate::error::Error;
 use crate::kernels::dense::TOGETHER;
 use crate::kernels::groups::Rows;
-use crate::kernels::{batchnorm, dense, reduce, softmax};
+use crate::kernels::{accumulate, batchnorm, dense, reduce, softmax};
 use crate::layer::{Layer, Network, padded};
-use crate::plan::{Node, Work};
+use crate::plan::{Node, Plan, Work};
 use crate::simd::LANES;
 use crate::split::Split;
 
-/// Fills `gradients` from the gradient of the loss in `work.delta` and what the forward pass left.
-pub(super) fn run(
-    level: Level,
-    split: &impl Split,
+/// Fills `gradients` from the gradient of the loss in `work.delta` and what the forward pass left; or adds to them, for a
+/// part of a batch, those of a stretch of layers.
+pub(super) fn run<P: Split>(
+    pass: &Pass<'_, P>,
     network: &Network<'_>,
+    plan: &Plan,
     params: &[f32],
     rows: usize,
-    moment: Moment,
+    stretch: Option<Stretch>,
     work: &mut Work<'_>,
     gradients: &mut [f32],
 ) -> Result<(), Error> {
+    let until = stretch.map_or(plan.first, |stretch| stretch.until);
     let mut end = network.layers().len();
-    while end > 0 {
-        let mut node = network.node(end - 1);
+    while end > until {
+        let mut node = network.node_in(plan.scope, end - 1);
         while InPlace::suits(node.layer) && node.input == node.output && node.index > 0 {
-            let before = network.node(node.index - 1);
+            let before = network.node_in(plan.scope, node.index - 1);
             if before.output != node.output {
                 break;
             }
             node = before;
         }
         let first = node.index + 1;
-        let then = InPlace { layers: &network.layers()[first..end], first, rows, level, training: Some(moment) };
-        stage(split, &node, &then, params, work, gradients)?;
+        let then = pass.in_place(&network.layers()[first..end], first, rows);
         end = node.index;
+        let last = end == until;
+        // Gradients begin with the first trained parameter.
+        let start = plan.frozen();
+        let own = gradients.get_mut(node.weights.start.saturating_sub(start)..).unwrap_or_default();
+        stage(pass, &node, &then, stretch, last, params, work, own)?;
     }
     Ok(())
 }
 
-fn stage(
-    split: &impl Split,
+/// One stage; `gradients` begin with those of its weights, `last` says that nobody asks for the gradient of its input.
+fn stage<P: Split>(
+    pass: &Pass<'_, P>,
     node: &Node,
     then: &InPlace<'_>,
+    stretch: Option<Stretch>,
+    last: bool,
     params: &[f32],
     work: &mut Work<'_>,
     gradients: &mut [f32],
 ) -> Result<(), Error> {
+    let split = pass.split;
     let (level, rows, capacity) = (then.level, then.rows, work.capacity());
     let (width, block) = (padded(node.outputs), rows * LANES);
     let output = &work.activations[node.output * capacity..][..rows * width];
@@ -57,9 +68,8 @@ fn stage(
     match node.layer {
         Layer::Dense { outputs, .. } => {
             let shape = (node.inputs, outputs);
-            let both = &mut gradients[node.weights.start..node.bias.start + node.bias.len];
-            let (weights, bias) = both.split_at_mut(node.bias.start - node.weights.start);
-            let weights = &mut weights[..node.weights.len];
+            let (weights, bias) = gradients.split_at_mut(node.bias.start - node.weights.start);
+            let (weights, bias) = (&mut weights[..node.weights.len], &mut bias[..node.bias.len]);
             let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
             let squares = node.squares.of_mut(work.squares);
             let panels = |task: usize, delta: &mut [f32], weights: &mut [f32], squares: &mut [f32]| {
@@ -77,7 +87,19 @@ fn stage(
                 }
             };
             let chunks = [per_task * block, per_task * LANES * node.inputs, per_task];
-            if bias.is_empty() {
+            if let Some(stretch) = stretch {
+                split.run([&mut *delta], [per_task * block], &|task, [delta]| {
+                    let first = task * per_task;
+                    then.backward(first, &output[first * block..][..delta.len()], delta);
+                });
+                if node.index < stretch.done {
+                    let delta = &*delta;
+                    split.run([weights], [chunks[1]], &|task, [weights]| {
+                        accumulate::weights(level, shape, task * per_task, pass.before, rows, input, delta, weights);
+                    });
+                    accumulate::column_sums(level, pass.before, rows, delta, bias);
+                }
+            } else if bias.is_empty() {
                 split.run([&mut *delta, weights, squares], chunks, &|task, [delta, weights, squares]| {
                     panels(task, delta, weights, squares);
                 });
@@ -88,8 +110,7 @@ fn stage(
                     dense::column_sums(level, delta, rows, bias);
                 });
             }
-            // The network's input needs no gradient.
-            if node.index > 0 {
+            if !last {
                 let transposed = &mut work.transposed[..padded(node.inputs) * outputs];
                 let spare = &mut work.spare[..rows * padded(node.inputs)];
                 let delta = Rows::grouped(delta, rows, outputs)?;
@@ -104,8 +125,17 @@ fn stage(
         }
         Layer::BatchNorm(_) => {
             let (cache, gamma) = (node.cache.of(work.cache), node.weights.of(params));
-            let both = &mut gradients[node.weights.start..node.bias.start + node.bias.len];
-            let (dgamma, dbeta) = both.split_at_mut(node.weights.len);
+            let (dgamma, dbeta) = gradients.split_at_mut(node.weights.len);
+            let dbeta = &mut dbeta[..node.bias.len];
+            let uses_batch = pass.uses_batch(node.index);
+            // Of a whole batch, sums and gradients are one kernel.
+            let at_once = uses_batch && stretch.is_none();
+            let take_sums = !at_once && stretch.is_none_or(|stretch| node.index < stretch.done);
+            let of_batch = stretch.filter(|_| uses_batch);
+            if stretch.is_none() && !at_once {
+                dgamma.fill(0.0);
+                dbeta.fill(0.0);
+            }
             let per_task = batchnorm::groups_per_task(width, rows, split.workers());
             let chunks = [per_task * block, per_task * LANES, per_task * LANES];
             split.run([delta, dgamma, dbeta], chunks, &|task, [delta, dgamma, dbeta]| {
@@ -117,7 +147,24 @@ fn stage(
                     let cache = &cache[batchnorm::cache_len(first * LANES)..][..batchnorm::cache_len(dgamma.len())];
                     let gamma = &gamma[first * LANES..][..dgamma.len()];
                     then.backward(first, output, delta);
-                    batchnorm::some_gradients(level, rows, cache, gamma, input, delta, dgamma, dbeta);
+                    if at_once {
+                        batchnorm::some_gradients(level, rows, cache, gamma, input, delta, dgamma, dbeta);
+                    }
+                    if take_sums {
+                        batchnorm::some_gradient_sums(level, pass.before, rows, cache, input, delta, dgamma, dbeta);
+                    }
+                    if at_once || last {
+                        continue;
+                    }
+                    match of_batch {
+                        Some(stretch) => {
+                            let total = stretch.total;
+                            batchnorm::some_input_gradients(
+                                level, total, rows, cache, gamma, dgamma, dbeta, input, delta,
+                            );
+                        }
+                        None => batchnorm::some_frozen_gradients(level, rows, cache, gamma, delta),
+                    }
                 }
             });
         }
@@ -152,16 +199,17 @@ fn stage(
 pub(super) fn clip(
     level: Level,
     network: &Network<'_>,
+    plan: &Plan,
     clip: Clip,
     squares: &[f32],
     gradients: &mut [f32],
 ) -> Option<f32> {
     let mut sum: f64 = squares.iter().map(|square| f64::from(*square)).sum();
-    for node in network.nodes() {
+    for node in network.nodes_in(plan.scope).skip(plan.first) {
         if let Layer::BatchNorm(_) = node.layer {
-            sum += reduce::sum_of_squares(level, node.weights.of(gradients));
+            sum += reduce::sum_of_squares(level, node.weights.behind(plan.frozen()).of(gradients));
         }
-        sum += reduce::sum_of_squares(level, node.bias.of(gradients));
+        sum += reduce::sum_of_squares(level, node.bias.behind(plan.frozen()).of(gradients));
     }
     let norm = reduce::norm_from(sum, gradients);
     if !norm.is_finite() {
@@ -180,15 +228,28 @@ pub(super) fn clip(
     }
 }
 
+/// The squares of dense weights' gradients, panel by panel, where the backward pass has not summed them up.
+pub(super) fn sum_squares(level: Level, network: &Network<'_>, plan: &Plan, squares: &mut [f32], gradients: &[f32]) {
+    for node in network.nodes_in(plan.scope).skip(plan.first) {
+        if let Layer::Dense { .. } = node.layer {
+            let panels = node.weights.behind(plan.frozen()).of(gradients).chunks(LANES * node.inputs);
+            for (square, panel) in node.squares.of_mut(squares).iter_mut().zip(panels) {
+                *square = reduce::sum_of_squares(level, panel) as f32;
+            }
+        }
+    }
+}
+
 /// The last layer (the first in the order of the backward pass) with a gradient that is not finite.
-pub(super) fn first_non_finite_gradient(network: &Network<'_>, gradients: &[f32]) -> Error {
+pub(super) fn first_non_finite_gradient(network: &Network<'_>, plan: &Plan, gradients: &[f32]) -> Error {
     let bad = |values: &[f32]| values.iter().any(|value| !value.is_finite());
-    let layer = (0..network.layers().len())
+    let layer = (plan.first..network.layers().len())
         .rev()
         .find(|index| {
-            let node = network.node(*index);
-            bad(node.weights.of(gradients)) || bad(node.bias.of(gradients))
+            let node = network.node_in(plan.scope, *index);
+            let own = [node.weights, node.bias].map(|part| part.behind(plan.frozen()).of(gradients));
+            own.into_iter().any(bad)
         })
-        .unwrap_or(0);
+        .unwrap_or(plan.first);
     Error::NonFinite { what: "gradient", layer }
 }

@@ -4,24 +4,40 @@
 //! task takes some groups of features through the whole stage, so the layers in place find their values in the cache,
 //! and there is one hand-over between threads for each stage.
 
+use super::parts::{Norms, Sums};
 use super::{Batch, Moment};
 use crate::Level;
 use crate::error::Error;
 use crate::kernels::groups::{Rows, to_groups};
 use crate::kernels::{activation, batchnorm, dense, dropout, softmax};
 use crate::layer::{Layer, Network, padded};
-use crate::plan::{Node, Plan, Work};
+use crate::plan::{Node, Plan, Scope, Work};
 use crate::rng::{Purpose, Stream};
 use crate::simd::LANES;
 use crate::split::Split;
 
-/// One pass over a batch.
+/// One pass over a batch or a part of one.
 pub(super) struct Pass<'s, P> {
     pub(super) level: Level,
     pub(super) split: &'s P,
     /// `None` runs as inference does.
     pub(super) training: Option<Moment>,
+    /// Layers before its first run as in inference.
+    pub(super) scope: Scope,
+    /// Rows of the batch before this part.
+    pub(super) before: usize,
+    /// Where batch norms that train get their statistics from.
+    pub(super) norms: Norms,
 }
+
+// Not derived: that would ask for a `Split` that can be copied.
+impl<P> Clone for Pass<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Pass<'_, P> {}
 
 /// The layers of a stage that work in place, group by group.
 pub(super) struct InPlace<'n> {
@@ -31,6 +47,10 @@ pub(super) struct InPlace<'n> {
     pub(super) rows: usize,
     pub(super) level: Level,
     pub(super) training: Option<Moment>,
+    /// Dropout of the layers before this one does nothing.
+    pub(super) frozen: usize,
+    /// Rows of the batch before this part.
+    pub(super) before: usize,
 }
 
 impl InPlace<'_> {
@@ -63,20 +83,24 @@ impl InPlace<'_> {
     ///
     /// Here is where training numbers them: each group of sixteen features has a stretch of the stream of its own, as
     /// long as any batch (2^32 rows); lane `l` of row `r` in group `g` is element `(g << 36) + 16 * r + l`. So a mask
-    /// depends neither on the width nor on the rows of the batch, nor on how tasks divide them.
+    /// depends neither on the width nor on the rows of the batch, nor on how tasks or parts divide them.
     fn drop_out(&self, index: usize, layer: Layer, group: usize, x: &mut [f32]) {
         let (Layer::Dropout { rate }, Some(moment)) = (layer, self.training) else { return };
+        if self.first + index < self.frozen {
+            return;
+        }
         // The rate was checked with the layer.
         let Ok(rate) = dropout::Rate::new(rate) else { return };
         let stream = Stream::new(moment.seed, Purpose::Dropout, (self.first + index) as u32, moment.step as u32);
         for (g, x) in x.chunks_exact_mut(self.rows * LANES).enumerate() {
-            dropout::dropout(self.level, x, rate, stream, ((group + g) as u64) << 36);
+            let number = ((group + g) as u64) << 36 | (self.before * LANES) as u64;
+            dropout::dropout(self.level, x, rate, stream, number);
         }
     }
 }
 
 impl<P: Split> Pass<'_, P> {
-    /// Fills the activations (and, in training, the batch-norm caches).
+    /// Fills the activations (and, in training, the batch-norm caches), up to the layer whose statistics are summed up.
     pub(super) fn run(
         &self,
         network: &Network<'_>,
@@ -88,7 +112,7 @@ impl<P: Split> Pass<'_, P> {
         let rows = batch.rows;
         let input = &mut work.activations[..rows * padded(network.inputs())];
         to_groups(self.split, rows, network.inputs(), batch.inputs, input);
-        let mut nodes = network.nodes().peekable();
+        let mut nodes = network.nodes_in(self.scope).peekable();
         while let Some(node) = nodes.next() {
             let first = node.index + 1;
             let mut end = first;
@@ -96,10 +120,42 @@ impl<P: Split> Pass<'_, P> {
                 end += 1;
             }
             let layers = &network.layers()[first..end];
-            let then = InPlace { layers, first, rows, level: self.level, training: self.training };
+            if let (Layer::BatchNorm(_), Norms::SumUp { layer, sums }) = (node.layer, self.norms)
+                && layer == node.index
+            {
+                self.sum_up(&node, sums, rows, work);
+                return Ok(());
+            }
+            let then = self.in_place(layers, first, rows);
             self.stage(&node, &then, params, state, work)?;
         }
         Ok(())
+    }
+
+    /// Layers in place, from number `first` on.
+    pub(super) fn in_place<'n>(&self, layers: &'n [Layer], first: usize, rows: usize) -> InPlace<'n> {
+        let (level, training, frozen) = (self.level, self.training, self.scope.first);
+        InPlace { layers, first, rows, level, training, frozen, before: self.before }
+    }
+
+    /// Whether batch norm `layer` takes its statistics from the batch.
+    pub(super) fn uses_batch(&self, layer: usize) -> bool {
+        self.training.is_some() && self.scope.uses_batch(layer)
+    }
+
+    /// Adds a part's rows to the sums of a batch norm's statistics.
+    fn sum_up(&self, node: &Node, sums: Sums, rows: usize, work: &mut Work<'_>) {
+        let (level, width, capacity) = (self.level, padded(node.inputs), work.capacity());
+        let x = &work.activations[node.input * capacity..][..rows * width];
+        let per_task = batchnorm::groups_per_task(width, rows, self.split.workers()) * LANES;
+        let cache = node.cache.of_mut(work.cache);
+        self.split.run([cache], [batchnorm::cache_len(per_task)], &|task, [cache]| {
+            let x = &x[task * per_task * rows..];
+            match sums {
+                Sums::Mean => batchnorm::some_sums(level, self.before, rows, x, cache),
+                Sums::Spread => batchnorm::some_spreads(level, self.before, rows, x, cache),
+            }
+        });
     }
 
     fn stage(
@@ -114,11 +170,17 @@ impl<P: Split> Pass<'_, P> {
         let capacity = work.capacity();
         let width = padded(node.outputs);
         let block = rows * LANES;
-        // Outputs lie behind their inputs, or in the same place.
-        let (before, from) = work.activations.split_at_mut(node.output * capacity);
-        let y = &mut from[..rows * width];
+        let (x_len, y_len) = (rows * padded(node.inputs), rows * width);
         let in_place = node.input == node.output;
-        let x: &[f32] = if in_place { &[] } else { &before[node.input * capacity..][..rows * padded(node.inputs)] };
+        // Outputs lie behind their inputs or in the same place; those of frozen layers may lie before.
+        let (x, y): (&[f32], &mut [f32]) = if node.output < node.input {
+            let (before, from) = work.activations.split_at_mut(node.input * capacity);
+            (&from[..x_len], &mut before[node.output * capacity..][..y_len])
+        } else {
+            let (before, from) = work.activations.split_at_mut(node.output * capacity);
+            let x: &[f32] = if in_place { &[] } else { &before[node.input * capacity..][..x_len] };
+            (x, &mut from[..y_len])
+        };
         match node.layer {
             Layer::Dense { outputs, .. } => {
                 let bias = (node.bias.len > 0).then(|| node.bias.of(params));
@@ -136,7 +198,9 @@ impl<P: Split> Pass<'_, P> {
             }
             Layer::BatchNorm(bn) => {
                 let cache = node.cache.of_mut(work.cache);
-                if self.training.is_none() {
+                let uses_batch = self.uses_batch(node.index);
+                let take_statistics = uses_batch && matches!(self.norms, Norms::OfBatch);
+                if !uses_batch {
                     let (mean, var) = running(node.state.of(state), width);
                     batchnorm::freeze(level, bn.eps, mean, var, cache)?;
                 }
@@ -148,7 +212,7 @@ impl<P: Split> Pass<'_, P> {
                     for (part, (y, cache)) in parts.enumerate() {
                         let first = task * per_task + part * 4;
                         let x = &x[first * block..][..y.len()];
-                        if self.training.is_some() {
+                        if take_statistics {
                             batchnorm::some_statistics(level, rows, bn.eps, x, cache);
                         }
                         let [gamma, beta] = [gamma, beta].map(|vector| &vector[first * LANES..][..y.len() / rows]);
@@ -213,11 +277,12 @@ pub(super) fn update_running(
     let work = plan.carve(work);
     // All are looked at before any changes. A variance beyond `f32` leaves outputs and gradients finite, but the running
     // variance would stay infinite for ever.
+    let moves = |node: &Node| plan.scope.uses_batch(node.index);
     let sound = |node: &Node| node.cache.of(work.cache).iter().all(|value| value.is_finite());
-    if let Some(node) = network.nodes().find(|node| !sound(node)) {
+    if let Some(node) = network.nodes_in(plan.scope).find(|node| moves(node) && !sound(node)) {
         return Err(Error::NonFinite { what: "statistics", layer: node.index });
     }
-    for node in network.nodes() {
+    for node in network.nodes_in(plan.scope).filter(moves) {
         let Layer::BatchNorm(bn) = node.layer else { continue };
         let state = node.state.of_mut(state);
         let batches = batches_seen(state) + 1;
@@ -231,11 +296,12 @@ pub(super) fn update_running(
 }
 
 /// The layer whose output first was not finite, for a loss that is not.
-pub(super) fn first_non_finite(network: &Network<'_>, batch: &Batch<'_>, work: &Work<'_>) -> Error {
+pub(super) fn first_non_finite(network: &Network<'_>, scope: Scope, batch: &Batch<'_>, work: &Work<'_>) -> Error {
     if batch.inputs.iter().any(|value| !value.is_finite()) {
         return Error::NonFinite { what: "input", layer: 0 };
     }
-    for node in network.nodes() {
+    // Of the frozen layers only the last has left its output.
+    for node in network.nodes_in(scope).skip(scope.first.saturating_sub(1)) {
         let output = &work.activations[node.output * work.capacity()..][..batch.rows * padded(node.outputs)];
         if output.iter().any(|value| !value.is_finite()) {
             return Error::NonFinite { what: "output", layer: node.index };

@@ -110,6 +110,7 @@ impl Score {
 /// Loss of each row of `outputs` (in groups), and its gradient with respect to the outputs.
 ///
 /// `delta` gets the gradient of the mean, in groups, lanes beyond the last column zero; `row_losses` two values a row.
+/// `total` rows are the whole batch, of which these may be a part; what was summed up before them is gone on with.
 /// Arguments have been checked. Rows are divided among the workers if each is a single group: then they lie one after
 /// the other.
 pub(crate) fn evaluate(
@@ -119,6 +120,7 @@ pub(crate) fn evaluate(
     cols: usize,
     outputs: &[f32],
     targets: Targets<'_>,
+    (total, so_far): (usize, Score),
     delta: &mut [f32],
     row_losses: &mut [f32],
 ) -> Score {
@@ -132,18 +134,18 @@ pub(crate) fn evaluate(
         let outputs = &outputs[first * width..][..count * width];
         match targets {
             Targets::Classes(labels) => {
-                cross_entropy(level, cols, rows, outputs, &labels[first..][..count], delta, losses);
+                cross_entropy(level, cols, total, outputs, &labels[first..][..count], delta, losses);
             }
             Targets::Values(values) => {
                 let values = &values[first * cols..][..count * cols];
-                elementwise(level, loss, cols, rows, outputs, values, delta, losses);
+                elementwise(level, loss, cols, total, outputs, values, delta, losses);
             }
         }
     });
     let (sum, hits) = losses
         .chunks_exact(2)
-        .fold((0.0, 0.0), |(loss, hits), row| (loss + f64::from(row[0]), hits + f64::from(row[1])));
-    Score { loss: sum, hits, rows: rows as u64 }
+        .fold((so_far.loss, so_far.hits), |(loss, hits), row| (loss + f64::from(row[0]), hits + f64::from(row[1])));
+    Score { loss: sum, hits, rows: so_far.rows + rows as u64 }
 }
 
 kernel! {

@@ -5,6 +5,7 @@
 
 use crate::Level;
 use crate::error::{Error, check_len};
+use crate::plan::Plan;
 use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
 
@@ -49,13 +50,20 @@ impl Optimizer {
     /// AdamW with its usual constants.
     pub const ADAMW: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
 
-    /// Moments kept for each parameter: the optimiser's state is this many times as long as the parameters.
+    /// Moments kept for each parameter: the optimiser's state is this many times as long as the
+    /// parameters that are trained.
     #[must_use]
     pub const fn moments(&self) -> usize {
         match self {
             Optimizer::Sgd { momentum, .. } => (*momentum != 0.0) as usize,
             Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 2,
         }
+    }
+
+    /// Length of the moments for a plan: firmware sizes its array with it.
+    #[must_use]
+    pub const fn moments_len(&self, plan: &Plan) -> usize {
+        plan.trained.saturating_mul(self.moments())
     }
 
     /// Whether every constant is in its range. An eps of 0 is not: a gradient that is always 0, as those of the padding

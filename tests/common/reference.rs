@@ -175,6 +175,11 @@ impl Reference {
         (gamma * c.inv_std) * self.fma(self.normal(c, x), slope, dy - dbeta / count)
     }
 
+    /// `dx = γ r dy` through frozen statistics.
+    pub(crate) fn norm_input_frozen(self, c: Column, gamma: f32, dy: f32) -> f32 {
+        (gamma * c.inv_std) * dy
+    }
+
     /// One of the library's elementary functions, on one value.
     fn math(self, function: fn(Level, &mut [f32]), x: f32) -> f32 {
         let mut value = [x];

@@ -2,4 +2,5 @@
 
 mod file;
 mod training;
+mod tuning;
 mod values;

@@ -279,6 +279,59 @@ def make_training(writer):
         writer.tensors(f"{name}.safetensors", tensors, about)
 
 
+# (name, first layer that trains, whether batch norms that train keep their statistics, rows of a batch)
+TUNINGS = [("running", 0, True, 24), ("tail", 3, False, 24), ("tail_running", 3, True, 24), ("last", 6, False, 1)]
+
+
+def tune(net, initial, x, y, first, running, dtype):
+    """SGD steps with momentum from `initial` on a part of the net; returns losses, first gradients, final state."""
+    model = build(net, FEATURES).to(dtype).train()
+    model.load_state_dict({k: v if v.dtype == torch.int64 else v.to(dtype) for k, v in initial.items()}, strict=True)
+    for index, module in enumerate(model):
+        if index < first:
+            module.eval().requires_grad_(False)
+        elif running and isinstance(module, nn.BatchNorm1d):
+            module.eval()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    step = torch.optim.SGD(trained, foreach=False, lr=0.05, momentum=0.9)
+    losses, gradients = [], None
+    for i in range(STEPS):
+        step.zero_grad()
+        loss = F.cross_entropy(model(x[i].to(dtype)), y[i])
+        loss.backward()
+        if i == 0:
+            gradients = {k: p.grad.clone() for k, p in model.named_parameters() if p.requires_grad}
+        losses.append(loss.detach())
+        step.step()
+    return torch.stack(losses), gradients, model.state_dict()
+
+
+def make_tuning(writer):
+    """Training a part of a network that was trained before: frozen layers, frozen statistics, batches of one row."""
+    net = "dense(19) bn relu dense(18) bn sigmoid dense(5)"
+    rng = np.random.default_rng(2100)
+    torch.manual_seed(2100)
+    initial = build(net, FEATURES).state_dict()
+    for name, value in initial.items():
+        if name.endswith("running_mean"):
+            initial[name] = f32(0.5 * rng.standard_normal(value.shape))
+        elif name.endswith("running_var"):
+            initial[name] = f32(rng.uniform(0.3, 2.0, value.shape))
+        elif name.endswith("num_batches_tracked"):
+            initial[name] = torch.tensor(7)
+    x = f32(1.5 * rng.standard_normal((STEPS, 24, FEATURES)) + 0.3)
+    y = torch.from_numpy((x.numpy() @ rng.standard_normal((FEATURES, 5))).argmax(axis=2))
+    tensors = {"x": x, "y": y, **{f"init.{k}": v for k, v in initial.items()}}
+    configs = {}
+    for name, first, running, rows in TUNINGS:
+        configs[name] = {"first": first, "running": running, "rows": rows}
+        losses, gradients, after = tune(net, initial, x[:, :rows], y[:, :rows], first, running, F64)
+        tensors[f"{name}.loss64"] = losses
+        tensors.update({f"{name}.grad64.{k}": v for k, v in gradients.items()})
+        tensors.update({f"{name}.after64.{k}": v for k, v in after.items()})
+    writer.tensors("tuning.safetensors", tensors, {"net": net, "inputs": FEATURES, "configs": configs})
+
+
 def make_schedules(writer):
     """The learning rate of each epoch, from stepping torch's schedulers once per epoch."""
     base, epochs = 0.1, 12
@@ -697,7 +750,15 @@ def main():
     mpmath.mp.dps = 50
     with tempfile.TemporaryDirectory() as temporary:
         writer = Writer(temporary if args.check else HERE)
-        for make in (make_nets, make_training, make_schedules, make_batch_norm, make_activations, make_losses):
+        for make in (
+            make_nets,
+            make_training,
+            make_tuning,
+            make_schedules,
+            make_batch_norm,
+            make_activations,
+            make_losses,
+        ):
             make(writer)
         print(f"{'':<36} {writer.total:>8} bytes in all")
         if not args.check:

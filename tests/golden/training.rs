@@ -12,7 +12,7 @@ use evenkeel::{EarlyStopping, Layer, Level, Loss, Mlp, Network, Optimizer, Sched
 use crate::file::{self, File, Tally};
 
 /// A layer's tensors in PyTorch's names and layout.
-fn tensors(node: &Node, params: &[f32], state: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
+pub(crate) fn tensors(node: &Node, params: &[f32], state: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
     let width = node.inputs;
     match node.layer {
         Layer::Dense { outputs, bias } => {
@@ -40,7 +40,7 @@ fn tensors(node: &Node, params: &[f32], state: &[f32]) -> Vec<(&'static str, Vec
 }
 
 /// Reads a `state_dict` whose names begin with `prefix`. Returns how many tensors it used.
-fn load(network: &Network<'_>, file: &File, prefix: &str, params: &mut [f32], state: &mut [f32]) -> usize {
+pub(crate) fn load(network: &Network<'_>, file: &File, prefix: &str, params: &mut [f32], state: &mut [f32]) -> usize {
     let mut used = 0;
     for node in network.nodes() {
         let mut read = |name: &str| {

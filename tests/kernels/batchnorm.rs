@@ -82,6 +82,19 @@ pub(crate) fn check(
             };
             let expected: Vec<Column> = (0..width).map(frozen).collect();
             running.compare(*level, || size() + ", frozen", &flat(&columns(&cache)), &flat(&expected));
+
+            let mut dx = dy.clone();
+            batchnorm::backward_frozen(*level, &Serial, rows, &cache, &gamma, &x, &mut dx, &mut dgamma, &mut dbeta)
+                .expect("the lengths are right");
+            let (plain_x, plain_dy) = (ungroup(width, &x), ungroup(width, &dy));
+            let sums = |c: usize| reference.norm_parameters(frozen(c), width, c, &plain_x, &plain_dy);
+            let (expected_dgamma, expected_dbeta): (Vec<f32>, Vec<f32>) = (0..width).map(sums).unzip();
+            let through =
+                |(at, dy): (usize, &f32)| reference.norm_input_frozen(frozen(at % width), gamma[at % width], *dy);
+            let expected_dx: Vec<f32> = plain_dy.iter().enumerate().map(through).collect();
+            gradients.compare(*level, || size() + ", frozen dgamma", &dgamma, &expected_dgamma);
+            gradients.compare(*level, || size() + ", frozen dbeta", &dbeta, &expected_dbeta);
+            gradients.compare(*level, || size() + ", frozen dx", &ungroup(width, &dx), &expected_dx);
         }
     }
 }

@@ -3,8 +3,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use evenkeel::train::{Batch, Buffers, Clip, Moment, Rules, Session};
-use evenkeel::{Level, Loss, Optimizer, Serial, Targets};
+use evenkeel::export::refold::{read_tail, tail_layers};
+use evenkeel::export::{Options, image_len, write_image};
+use evenkeel::image::{AlignedBytes, ImageMut};
+use evenkeel::plan::Scope;
+use evenkeel::train::{Arrays, Batch, Buffers, Clip, Keeper, Moment, Rules, Session};
+use evenkeel::{EarlyStopping, Image, Level, Loss, Net, Network, Optimizer, Serial, Targets};
 
 use crate::{bits, net, number};
 
@@ -87,4 +91,95 @@ fn steps_do_not_allocate() {
         println!("{STEPS} steps, 100 evaluations and predictions with {optimizer:?}: {calls} calls of the allocator");
     }
     assert_ne!(before, bits(&model.params));
+}
+
+/// Fine-tuning on a device: single rows accumulated, a batch in parts, the best weights kept, the image refolded.
+#[test]
+fn fine_tuning_does_not_allocate() {
+    const ROWS: usize = 6;
+    let model = net(6, "dense(17) bn relu dropout(0.2) dense(9) bn gelu dense(3)");
+    let layers = model.layers().to_vec();
+    let network = Network::new(6, &layers).unwrap();
+    let inputs: Vec<f32> = (0..ROWS * 6).map(|i| number(1, i)).collect();
+    let labels: Vec<u32> = (0..ROWS as u32).map(|row| row % 3).collect();
+    let batch = Batch { inputs: &inputs, targets: Targets::Classes(&labels), rows: ROWS };
+    let rules = Rules::new(Loss::CrossEntropy, Optimizer::ADAM);
+    let options = Options::default();
+    let mut bytes = AlignedBytes::zeroed(image_len(&network, &options).unwrap());
+    for scope in [Scope::ALL, Scope::from_layer(4), Scope::last_dense(&network, 1)] {
+        let plan = network.plan_in(scope, 2);
+        let (mut params, mut state) = (model.params.clone(), model.state.clone());
+        let (mut gradients, mut work) = (vec![0.0; plan.trained], vec![0.0; plan.work_len()]);
+        let mut moments = vec![0.0; Optimizer::ADAM.moments_len(&plan)];
+        let mut best = vec![0.0; plan.best_len()];
+        // One step with batch statistics, so that the running ones are some.
+        let mut first_gradients = vec![0.0; network.params_len()];
+        let mut first_moments = vec![0.0; 2 * network.params_len()];
+        let mut first_work = vec![0.0; network.plan(ROWS).work_len()];
+        let buffers = Buffers {
+            params: &mut params,
+            state: &mut state,
+            gradients: &mut first_gradients,
+            moments: &mut first_moments,
+            work: &mut first_work,
+        };
+        let mut session = Session::new(network, ROWS, buffers, Level::detect(), &Serial).unwrap();
+        session.step(batch, &rules, Moment { seed: 1, step: 0, lr: 1e-3 }).unwrap();
+        let buffers = Buffers {
+            params: &mut params,
+            state: &mut state,
+            gradients: &mut gradients,
+            moments: &mut moments,
+            work: &mut work,
+        };
+        let start = CALLS.with(Cell::get);
+        let mut session = Session::with_scope(network, scope, 2, buffers, Level::detect(), &Serial).unwrap();
+        let mut keeper = Keeper::new(EarlyStopping::patience(1000), &mut best, session.plan()).unwrap();
+        let mut sound = true;
+        for step in 0..500 {
+            let moment = Moment { seed: 1, step, lr: 1e-3 };
+            let score = session.step_in_parts(batch, &rules, moment);
+            sound &= score.is_ok_and(|score| keeper.observe(&session, score.loss).is_ok());
+        }
+        sound &= keeper.restore(&mut session) == Ok(true);
+        let (params, state) = session.weights();
+        sound &= write_image(&network, params, state, &options, &mut bytes, |_| {}).is_ok();
+        let calls = CALLS.with(Cell::get) - start;
+        assert!(sound);
+        assert_eq!(calls, 0, "calls of the allocator with {scope:?}");
+    }
+    // The last layer of the image, from a stream of single rows; 17 features, 9 and 3.
+    const TAIL: usize = 2;
+    let mut copy = bytes.clone();
+    let mut y = [0.0; 3];
+    let mut scratch = [0.0; 2 * 32];
+    const LAYERS: [evenkeel::Layer; 1] = [evenkeel::Layer::dense(3)];
+    const NETWORK: Network<'_> = match Network::new(9, &LAYERS) {
+        Ok(network) => network,
+        Err(_) => panic!("no network"),
+    };
+    const PLAN: evenkeel::plan::Plan = NETWORK.plan(1);
+    let start = CALLS.with(Cell::get);
+    let image = Image::new(&bytes).unwrap();
+    let front = Net::new(image).front(TAIL).unwrap();
+    let mut arrays: evenkeel::arrays!(PLAN, Optimizer::ADAM) = Arrays::new();
+    assert_eq!(tail_layers(&image, TAIL), Ok(LAYERS));
+    read_tail(&image, TAIL, &NETWORK, &mut arrays.params).unwrap();
+    let mut session = Session::new(NETWORK, 1, arrays.buffers(), Level::detect(), &Serial).unwrap();
+    let mut features = [0.0; 9];
+    for step in 0..500 {
+        let moment = Moment { seed: 1, step, lr: 1e-3 };
+        for (row, label) in inputs.chunks(6).zip(labels.chunks(1)) {
+            front.infer(Level::detect(), &Serial, row, &mut features, &mut scratch).unwrap();
+            let part = Batch { inputs: &features, targets: Targets::Classes(label), rows: 1 };
+            session.accumulate(part, ROWS, Loss::CrossEntropy, moment).unwrap();
+        }
+        session.apply(&rules, moment).unwrap();
+    }
+    let mut copy = ImageMut::new(&mut copy).unwrap();
+    copy.set_tail(TAIL, &NETWORK, session.weights().0).unwrap();
+    Net::new(copy.image()).infer(Level::detect(), &Serial, &inputs[..6], &mut y, &mut scratch).unwrap();
+    let calls = CALLS.with(Cell::get) - start;
+    assert_eq!(calls, 0, "calls of the allocator while an image's tail trains");
+    println!("fine-tuning of three scopes and of an image's tail: {calls} calls of the allocator");
 }

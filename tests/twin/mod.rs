@@ -17,6 +17,19 @@ pub(crate) enum Mode {
     Train { seed: u64, step: u64 },
     /// Running statistics, no dropout.
     Infer,
+    /// As `Train`, but layers before `first` as in `Infer`, and batch norms with their running statistics if `running`.
+    Tune { seed: u64, step: u64, first: usize, running: bool },
+}
+
+impl Mode {
+    /// What it means for one layer.
+    fn of(self, layer: usize, is_norm: bool) -> Self {
+        match self {
+            Mode::Tune { first, running, .. } if layer < first || (is_norm && running) => Mode::Infer,
+            Mode::Tune { seed, step, .. } => Mode::Train { seed, step },
+            other => other,
+        }
+    }
 }
 
 /// One layer with its parameters: a dense layer's weights `[output][input]` and then its bias, a batch norm's scale
@@ -173,8 +186,13 @@ impl TwinLayer {
                     gradient[width + i % width] += dy;
                 }
                 let n = rows as f64;
+                let fixed = matches!(mode.of(self.index, true), Mode::Infer);
                 for (i, dx) in dx.iter_mut().enumerate() {
                     let j = i % width;
+                    if fixed {
+                        *dx = self.params[j] * inv_std[j] * dy[i];
+                        continue;
+                    }
                     let through = gradient[width + j] / n + normal[i] * gradient[j] / n;
                     *dx = self.params[j] * inv_std[j] * (dy[i] - through);
                 }
@@ -204,9 +222,9 @@ impl TwinLayer {
     fn normalised(&self, x: &[f64], rows: usize, mode: Mode) -> (Vec<f64>, Vec<f64>) {
         let Layer::BatchNorm(bn) = self.layer else { unreachable!() };
         let width = self.inputs;
-        let (mean, var) = match mode {
+        let (mean, var) = match mode.of(self.index, true) {
             Mode::Infer => self.running.clone(),
-            Mode::Train { .. } => {
+            _ => {
                 let n = rows as f64;
                 let column = |j: usize| x.iter().skip(j).step_by(width);
                 let mean: Vec<f64> = (0..width).map(|j| column(j).sum::<f64>() / n).collect();
@@ -221,7 +239,7 @@ impl TwinLayer {
 
     /// What dropout multiplies each value by: each group of sixteen features has a stretch of the stream to itself.
     fn mask(&self, rate: f32, rows: usize, mode: Mode) -> Vec<f64> {
-        let Mode::Train { seed, step } = mode else { return vec![1.0; rows * self.inputs] };
+        let Mode::Train { seed, step } = mode.of(self.index, false) else { return vec![1.0; rows * self.inputs] };
         let keep = 1.0 - f64::from(rate);
         let threshold = libm::floor(keep * 4_294_967_296.0);
         let stream = Stream::new(seed, Purpose::Dropout, self.index as u32, step as u32);

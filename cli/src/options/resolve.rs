@@ -240,6 +240,8 @@ impl TrainOptions {
             monitor,
             restore_best: self.restore_best.unwrap_or(true),
             level,
+            // The whole network, whole batches.
+            ..Trainer::new(loss)
         })
     }
 

@@ -123,13 +123,29 @@ fn gradients_of<S: Simd, const G: usize>(
         let [sum_gamma, sum_beta] = total[g];
         s.store(sum_gamma, &mut dgamma[g]);
         s.store(sum_beta, &mut dbeta[g]);
-        let scale = s.mul(s.load(&gamma[g]), parts[g][1]);
-        let mean_dy = s.div(sum_beta, count);
-        let slope = s.sub(s.splat(0.0), s.div(sum_gamma, count));
         let dy = &mut dy[g * rows..][..rows];
-        for (x, dy) in x[g * rows..].iter().zip(dy) {
-            let centred = s.mul_add(normal(g, x), slope, s.sub(s.load(dy), mean_dy));
-            s.store(s.mul(scale, centred), dy);
-        }
+        input_gradient(s, count, s.load(&gamma[g]), parts[g], [sum_gamma, sum_beta], &x[g * rows..], dy);
+    }
+}
+
+/// `γ r (dy - dβ/n - x̂ dγ/n)` in place of `dy`, for a group with shift, factor and offset `parts` and the sums `[dγ, dβ]`
+/// over all `count` rows of the batch.
+#[inline(always)]
+pub(super) fn input_gradient<S: Simd>(
+    s: S,
+    count: S::F32,
+    gamma: S::F32,
+    [shift, inv_std, offset]: [S::F32; 3],
+    [sum_gamma, sum_beta]: [S::F32; 2],
+    x: &[Group],
+    dy: &mut [Group],
+) {
+    let scale = s.mul(gamma, inv_std);
+    let mean_dy = s.div(sum_beta, count);
+    let slope = s.sub(s.splat(0.0), s.div(sum_gamma, count));
+    for (x, dy) in x.iter().zip(dy) {
+        let normal = s.mul_add(s.sub(s.load(x), shift), inv_std, offset);
+        let centred = s.mul_add(normal, slope, s.sub(s.load(dy), mean_dy));
+        s.store(s.mul(scale, centred), dy);
     }
 }

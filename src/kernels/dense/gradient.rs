@@ -1,11 +1,11 @@
 //! Gradients of a dense layer: weights, bias and input. All activations and their gradients are in groups.
 
 use super::super::{BLOCK, groups::Rows, panels};
-use super::{Dense, Last, TOGETHER, check_shape, panels_per_task, parts, some, some_panels, together};
+use super::{Dense, Last, TOGETHER, check_shape, panels_per_task, parts, some_panels, together};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::padded;
-use crate::simd::{Group, LANES, Simd, level::kernel};
+use crate::simd::{Group, Kernel, LANES, Simd, level::kernel};
 use crate::split::Split;
 
 /// Gradient of the weights: `dW[o][i] = Σ_r dy[r][o] * x[r][i]`, written (not added) in panel layout.
@@ -61,38 +61,48 @@ fn weight_gradient_body<S: Simd>(
 ) {
     let (x, _) = x.as_chunks::<LANES>();
     let (dy, _) = dy.as_chunks::<LANES>();
-    let mut panel = first;
-    let mut left = gradient;
-    while !left.is_empty() {
-        let dy = &dy[(panel - first) * rows..];
-        let full = left.len() / (LANES * inputs);
-        let width = if full > 0 { LANES } else { panels::panel_width(outputs, panel) };
-        let at_once = if S::REGISTERS < 32 { 1 } else { some(full, TOGETHER).max(1) };
-        let (now, later) = left.split_at_mut((at_once * width * inputs).min(left.len()));
-        match at_once {
-            3 => gradient_panels::<S, 3>(s, inputs, rows, x, dy, width, now),
-            2 => gradient_panels::<S, 2>(s, inputs, rows, x, dy, width, now),
-            _ => gradient_panels::<S, 1>(s, inputs, rows, x, dy, width, now),
+    let at_once = if S::REGISTERS < 32 { 1 } else { TOGETHER };
+    for (panel, gradient) in parts(gradient, LANES * inputs, at_once) {
+        let dy = &dy[panel * rows..];
+        let count = gradient.len().div_ceil(LANES * inputs);
+        // Only the last panel may be narrow.
+        let width = panels::panel_width(outputs, first + panel + count - 1);
+        match count {
+            3 => s.apart(Panels::<3> { inputs, rows, x, dy, width, gradient }),
+            2 => s.apart(Panels::<2> { inputs, rows, x, dy, width, gradient }),
+            _ => s.apart(Panels::<1> { inputs, rows, x, dy, width, gradient }),
         }
-        panel += at_once;
-        left = later;
     }
 }
 
-/// `P` panels: blocks of rows, then tiles of inputs.
-#[inline(always)]
-fn gradient_panels<S: Simd, const P: usize>(
-    s: S,
+/// The gradient of `P` panels, the last of `width` lanes.
+struct Panels<'a, const P: usize> {
     inputs: usize,
     rows: usize,
-    x: &[Group],
-    dy: &[Group],
+    x: &'a [Group],
+    dy: &'a [Group],
     width: usize,
-    gradient: &mut [f32],
-) {
+    gradient: &'a mut [f32],
+}
+
+impl<const P: usize> Kernel for Panels<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        gradient_panels(s, self);
+    }
+}
+
+/// Blocks of rows, then tiles of inputs.
+#[inline(always)]
+fn gradient_panels<S: Simd, const P: usize>(s: S, panels: Panels<'_, P>) {
+    let Panels { inputs, rows, x, dy, width, gradient } = panels;
     for start in (0..rows).step_by(BLOCK) {
         let len = BLOCK.min(rows - start);
-        let dy: [&[Group]; P] = core::array::from_fn(|p| &dy[p * rows + start..][..len]);
+        let mut block: [&[Group]; P] = [&[]; P];
+        for (p, block) in block.iter_mut().enumerate() {
+            *block = &dy[p * rows + start..][..len];
+        }
         for first in (0..inputs).step_by(LANES) {
             let x = &x[first / LANES * rows + start..][..len];
             let lanes = LANES.min(inputs - first);
@@ -100,7 +110,7 @@ fn gradient_panels<S: Simd, const P: usize>(
             macro_rules! inputs_of {
                 ($($count:literal)*) => {
                     $(while lane + $count <= lanes {
-                        let sums: [[S::F32; P]; $count] = gradient_tile(s, x, lane, dy);
+                        let sums: [[S::F32; P]; $count] = gradient_tile(s, x, lane, block);
                         write(s, sums, start > 0, (inputs, first + lane), width, gradient);
                         lane += $count;
                     })*
@@ -128,12 +138,18 @@ fn gradient_tile<S: Simd, const T: usize, const P: usize>(
     dy: [&[Group]; P],
 ) -> [[S::F32; P]; T] {
     let mut sums = [[s.splat(0.0); P]; T];
-    let dy = dy.map(|dy| &dy[..x.len()]);
+    let mut dy = dy;
+    for dy in &mut dy {
+        *dy = &dy[..x.len()];
+    }
     // Changes nothing, but shows that no index can be out of range.
     let lane = lane.min(LANES - T);
     for (r, x) in x.iter().enumerate() {
         let x = &x[lane..lane + T];
-        let lanes: [S::F32; P] = core::array::from_fn(|p| s.load(&dy[p][r]));
+        let mut lanes = [s.splat(0.0); P];
+        for p in 0..P {
+            lanes[p] = s.load(&dy[p][r]);
+        }
         for t in 0..T {
             let value = s.splat(x[t]);
             for p in 0..P {
@@ -144,7 +160,7 @@ fn gradient_tile<S: Simd, const T: usize, const P: usize>(
     sums
 }
 
-/// Stores a tile's sums in panels of `width` lanes, or adds them to what earlier blocks left.
+/// Stores a tile's sums in panels, the last of `width` lanes, or adds them to what earlier blocks left.
 #[inline(always)]
 fn write<S: Simd, const T: usize, const P: usize>(
     s: S,
@@ -154,35 +170,37 @@ fn write<S: Simd, const T: usize, const P: usize>(
     width: usize,
     gradient: &mut [f32],
 ) {
-    if width < LANES {
-        return write_narrow(s, sums, add, input, width, gradient);
-    }
+    let full = if width < LANES { P - 1 } else { P };
+    // Loops of known length: else the sums would go through memory.
     for p in 0..P {
-        let (panel, _) = gradient[p * LANES * inputs..].as_chunks_mut::<LANES>();
-        for (sums, place) in sums.iter().zip(&mut panel[input..][..T]) {
-            let sum = if add { s.add(s.load(place), sums[p]) } else { sums[p] };
-            s.store(sum, place);
+        let panel = gradient.get_mut(p * LANES * inputs..).unwrap_or_default();
+        if p < full {
+            let places =
+                panel.as_chunks_mut::<LANES>().0.get_mut(input..).and_then(|panel| panel.first_chunk_mut::<T>());
+            if let Some(places) = places {
+                for t in 0..T {
+                    let sum = if add { s.add(s.load(&places[t]), sums[t][p]) } else { sums[t][p] };
+                    s.store(sum, &mut places[t]);
+                }
+            }
+        } else {
+            let mut groups = [[0.0; LANES]; T];
+            for t in 0..T {
+                s.store(sums[t][p], &mut groups[t]);
+            }
+            write_narrow(&groups, add, panel.get_mut(input * width..).unwrap_or_default(), width);
         }
     }
 }
 
-/// As [`write`], of a single panel narrower than a group.
-#[inline(always)]
-fn write_narrow<S: Simd, const T: usize, const P: usize>(
-    s: S,
-    sums: [[S::F32; P]; T],
-    add: bool,
-    input: usize,
-    width: usize,
-    gradient: &mut [f32],
-) {
-    let mut groups = [[0.0; LANES]; T];
-    for (sums, group) in sums.iter().zip(&mut groups) {
-        s.store(sums[0], group);
-    }
-    for (group, place) in groups.iter().zip(gradient[input * width..].chunks_exact_mut(width)) {
-        for (sum, place) in group.iter().zip(place) {
-            *place = if add { *place + *sum } else { *sum };
+/// The first `width` lanes of some sums; a multiple of four.
+#[inline(never)]
+fn write_narrow(sums: &[Group], add: bool, places: &mut [f32], width: usize) {
+    for (sum, place) in sums.iter().zip(places.chunks_exact_mut(width)) {
+        for (sum, place) in sum.as_chunks::<4>().0.iter().zip(place.as_chunks_mut::<4>().0) {
+            for (sum, place) in sum.iter().zip(place) {
+                *place = if add { *place + *sum } else { *sum };
+            }
         }
     }
 }

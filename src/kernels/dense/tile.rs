@@ -145,11 +145,8 @@ fn grouped_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     for g in 0..whole[0].len() {
         let Some(x) = x.get(g * step..).and_then(|x| x.first_chunk::<R>()) else { break };
         let panels = whole.map(|panel| &panel[g]);
-        // Four by four: the loop's own work costs little beside four inputs.
-        for four in 0..LANES / 4 {
-            for k in 0..4 {
-                multiply_add!(s, sums, r => x[r][4 * four + k], p => panels[p][4 * four + k]);
-            }
+        for k in 0..LANES {
+            multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
         }
     }
     let rest = panels.map(|panel| panel.as_chunks::<LANES>().1);
@@ -191,22 +188,26 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
         }
         return sums;
     }
-    // Some inputs at a time, so that finding the rows costs little beside reading them.
+    if P > 1 {
+        for k in 0..len {
+            multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
+        }
+        return sums;
+    }
+    // One panel has registers to spare for four inputs at a time, and needs it: finding eight rows takes as long as reading
+    // them once.
     let mut four: [&[[f32; 4]]; R] = [&[]; R];
-    let mut weights: [&[[[W; LANES]; 4]]; P] = [&[]; P];
     for r in 0..R {
         four[r] = &x[r].as_chunks().0[..len / 4];
     }
-    for p in 0..P {
-        weights[p] = &panels[p].as_chunks().0[..len / 4];
-    }
+    let weights: &[[[W; LANES]; 4]] = &panels[0].as_chunks().0[..len / 4];
     for f in 0..len / 4 {
         for k in 0..4 {
-            multiply_add!(s, sums, r => four[r][f][k], p => weights[p][f][k]);
+            multiply_add!(s, sums, r => four[r][f][k], _p => weights[f][k]);
         }
     }
     for k in len / 4 * 4..len {
-        multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
+        multiply_add!(s, sums, r => x[r][k], _p => panels[0][k]);
     }
     sums
 }
