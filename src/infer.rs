@@ -11,7 +11,7 @@ use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
 use crate::kernels::dense::{self, Dense};
 use crate::kernels::groups::{Rows, from_groups, to_groups};
-use crate::kernels::{BLOCK, SECOND_CACHE, activation, softmax};
+use crate::kernels::{BLOCK, SECOND_CACHE, activation, part, softmax};
 use crate::layer::padded;
 use crate::simd::{LANES, Level, Simd, level::kernel};
 use crate::split::{Serial, Split};
@@ -93,18 +93,21 @@ impl<'a> Net<'a> {
         output: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<(), Error> {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
+        // Never 0 in a checked image; said for the divisions, which would link a panic into firmware.
+        let (inputs, outputs) = (self.inputs().max(1), self.outputs().max(1));
         let rows = input.len() / inputs;
         check_len("input", rows.max(1) * inputs, input.len())?;
         check_len("output", rows.saturating_mul(outputs), output.len())?;
-        let one = self.scratch_len(1);
-        if scratch.len() < one {
-            return Err(Error::Length { what: "scratch", expected: one, found: scratch.len() });
+        let one = self.scratch_len(1).max(1);
+        let found = scratch.len();
+        let too_short = Error::Length { what: "scratch", expected: one, found };
+        if found < one {
+            return Err(too_short);
         }
         let tasks = self.tasks(rows, split.workers()).min(scratch.len() / one);
         if tasks < 2 {
             let at_once = evenly(rows, self.at_once().min(scratch.len() / one));
-            let scratch = &mut scratch[..at_once * one];
+            let scratch = scratch.get_mut(..at_once.saturating_mul(one)).ok_or(too_short)?;
             return self.rows(level, split, input, output, scratch);
         }
         // Each task takes its rows through all layers, with no other to wait for. What could fail is looked at here: a
@@ -113,7 +116,7 @@ impl<'a> Net<'a> {
         let per_task = rows.div_ceil(tasks);
         let at_once = evenly(per_task, self.at_once().min(scratch.len() / one / tasks));
         split.run([output, scratch], [per_task * outputs, at_once * one], &|task, [output, scratch]| {
-            let input = &input[task * per_task * inputs..][..output.len() / outputs * inputs];
+            let input = part(input, task * per_task * inputs, output.len() / outputs * inputs);
             let _checked = self.rows(level, &Serial, input, output, scratch);
         });
         Ok(())
@@ -139,7 +142,7 @@ impl<'a> Net<'a> {
         if self.image.bytes().len() > 3 * SECOND_CACHE / 2 {
             return BLOCK;
         }
-        (SECOND_CACHE / 4 / self.scratch_len(1)).clamp(24, BLOCK)
+        (SECOND_CACHE / 4 / self.scratch_len(1).max(1)).clamp(24, BLOCK)
     }
 
     /// All rows, as many at once as the scratch holds.
@@ -151,9 +154,12 @@ impl<'a> Net<'a> {
         output: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<(), Error> {
-        let at_once = scratch.len() / self.scratch_len(1);
-        let (current, next) = scratch.split_at_mut(at_once * self.image.scratch_width());
-        for (x, y) in input.chunks(at_once * self.inputs()).zip(output.chunks_mut(at_once * self.outputs())) {
+        let at_once = scratch.len() / self.scratch_len(1).max(1);
+        let (half, found) = (at_once * self.image.scratch_width(), scratch.len());
+        let too_short = Error::Length { what: "scratch", expected: half, found };
+        let (current, next) = scratch.split_at_mut_checked(half).ok_or(too_short)?;
+        let (inputs, outputs) = ((at_once * self.inputs()).max(1), (at_once * self.outputs()).max(1));
+        for (x, y) in input.chunks(inputs).zip(output.chunks_mut(outputs)) {
             self.chunk(level, split, x, y, current, next)?;
         }
         Ok(())
@@ -170,16 +176,16 @@ impl<'a> Net<'a> {
         mut current: &'s mut [f32],
         mut next: &'s mut [f32],
     ) -> Result<(), Error> {
-        let rows = input.len() / self.inputs();
+        let rows = input.len() / self.inputs().max(1);
         let mut in_scratch = false;
         for op in self.ops() {
             if let Op::Dense { inputs, outputs, weights, bias, activation } = op {
                 let x = if in_scratch {
-                    Rows::grouped(&current[..rows * padded(inputs)], rows, inputs)?
+                    Rows::grouped(first(current, rows, inputs)?, rows, inputs)?
                 } else {
                     Rows::plain(input, rows, inputs, inputs)?
                 };
-                let y = &mut next[..rows * padded(outputs)];
+                let y = first(next, rows, outputs)?;
                 match weights {
                     Weights::F32(weights) => {
                         let dense = Dense { inputs, outputs, weights, bias };
@@ -193,7 +199,7 @@ impl<'a> Net<'a> {
                 (current, next) = (next, current);
             } else {
                 if !in_scratch {
-                    to_groups(split, rows, self.inputs(), input, &mut current[..rows * padded(self.inputs())]);
+                    to_groups(split, rows, self.inputs(), input, first(current, rows, self.inputs())?);
                 }
                 in_place(level, split, op, rows, current)?;
             }
@@ -202,10 +208,16 @@ impl<'a> Net<'a> {
         if in_scratch {
             from_groups(rows, self.outputs(), current, output);
         } else {
-            output.copy_from_slice(input);
+            output.iter_mut().zip(input).for_each(|(output, input)| *output = *input);
         }
         Ok(())
     }
+}
+
+/// As much of a scratch as `rows` rows of `features` values take in groups.
+fn first(scratch: &mut [f32], rows: usize, features: usize) -> Result<&mut [f32], Error> {
+    let (expected, found) = (rows.saturating_mul(padded(features)), scratch.len());
+    scratch.get_mut(..expected).ok_or(Error::Length { what: "scratch", expected, found })
 }
 
 /// Rows at once, at most `most` of them, such that the last time is not much shorter than the others.
@@ -237,15 +249,15 @@ fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [
     match op {
         Op::ScaleShift { features, center, scale, shift } => {
             check_op(&op)?;
-            scale_shift(level, rows, center, scale, shift, &mut x[..rows * padded(features)]);
+            scale_shift(level, rows, center, scale, shift, first(x, rows, features)?);
             Ok(())
         }
         Op::Activation { features, activation } => {
-            activation::forward(level, split, activation, &mut x[..rows * padded(features)]);
+            activation::forward(level, split, activation, first(x, rows, features)?);
             Ok(())
         }
-        Op::Softmax { features } => softmax::softmax(level, features, rows, &mut x[..rows * padded(features)]),
-        Op::LogSoftmax { features } => softmax::log_softmax(level, features, rows, &mut x[..rows * padded(features)]),
+        Op::Softmax { features } => softmax::softmax(level, features, rows, first(x, rows, features)?),
+        Op::LogSoftmax { features } => softmax::log_softmax(level, features, rows, first(x, rows, features)?),
         Op::Dense { .. } => Ok(()),
     }
 }
@@ -259,7 +271,7 @@ kernel! {
 fn scale_shift_body<S: Simd>(s: S, rows: usize, center: &[f32], scale: &[f32], shift: &[f32], x: &mut [f32]) {
     let [center, scale, shift] = [center, scale, shift].map(|vector| vector.as_chunks::<LANES>().0);
     let vectors = center.iter().zip(scale).zip(shift);
-    for (x, ((center, scale), shift)) in x.as_chunks_mut::<LANES>().0.chunks_exact_mut(rows).zip(vectors) {
+    for (x, ((center, scale), shift)) in x.as_chunks_mut::<LANES>().0.chunks_exact_mut(rows.max(1)).zip(vectors) {
         let (center, scale, shift) = (s.load(center), s.load(scale), s.load(shift));
         for x in x {
             s.store(s.mul_add(s.sub(s.load(x), center), scale, shift), x);

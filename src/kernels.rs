@@ -24,3 +24,10 @@ pub const BLOCK: usize = 256;
 /// Bytes that leave room for others in the second cache of most machines. A guess: it decides the order of visits, never a
 /// result.
 pub(crate) const SECOND_CACHE: usize = 1 << 20;
+
+/// `len` values from `start` on. Every entry has checked its lengths, so they are there; should they not be, nothing comes
+/// out. Unlike an index it has no panic, which firmware would have to link.
+#[inline(always)]
+pub(crate) fn part<T>(values: &[T], start: usize, len: usize) -> &[T] {
+    values.get(start..).and_then(|rest| rest.get(..len)).unwrap_or_default()
+}

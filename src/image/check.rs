@@ -276,18 +276,22 @@ const fn take<'a>(
 }
 
 /// Checks that no value has the largest exponent, by its upper bytes: plain indices are what the compiler's own
-/// interpreter runs fastest.
+/// interpreter runs fastest. (Into arrays of four or two, where they cannot panic.)
 const fn finite(section: &[u8], op: usize, part: &'static str, f16: bool) -> Result<(), ImageError> {
-    let size = if f16 { 2 } else { 4 };
-    let mut last = size - 1;
-    while last < section.len() {
-        let infinite = if f16 {
-            section[last] & 0x7c == 0x7c
-        } else {
-            section[last] & 0x7f == 0x7f && section[last - 1] & 0x80 != 0
-        };
-        ensure!(!infinite, ImageError::NonFinite { op, part, index: last / size });
-        last += size;
+    let mut index = 0;
+    if f16 {
+        let (values, _) = section.as_chunks::<2>();
+        while index < values.len() {
+            ensure!(values[index][1] & 0x7c != 0x7c, ImageError::NonFinite { op, part, index });
+            index += 1;
+        }
+        return Ok(());
+    }
+    let (values, _) = section.as_chunks::<4>();
+    while index < values.len() {
+        let finite = values[index][3] & 0x7f != 0x7f || values[index][2] & 0x80 == 0;
+        ensure!(finite, ImageError::NonFinite { op, part, index });
+        index += 1;
     }
     Ok(())
 }

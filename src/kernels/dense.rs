@@ -26,7 +26,7 @@ pub(crate) use gradient::{column_sums, input_gradient_panels, some_weights};
 pub(crate) use single::one_row;
 
 use super::groups::Rows;
-use super::{SECOND_CACHE, activation, panels};
+use super::{SECOND_CACHE, activation, panels, part};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::{Activation, MAX_WIDTH, padded};
@@ -89,7 +89,7 @@ pub(crate) const fn together(rows: usize, inputs: usize) -> usize {
 /// How many of `left` panels come next, `most` at once: never one by itself if it can be helped, as a tile of one panel has
 /// to load as often as it multiplies.
 const fn some(left: usize, most: usize) -> usize {
-    if left > most && left % most == 1 && most > 2 {
+    if most > 2 && left > most && left % most == 1 {
         most - 1
     } else if left < most {
         left
@@ -100,7 +100,7 @@ const fn some(left: usize, most: usize) -> usize {
 
 /// Parts of at most `most` panels, each with the number of its first; a panel is `len` values, the last may be shorter.
 pub(crate) fn parts(values: &mut [f32], len: usize, most: usize) -> impl Iterator<Item = (usize, &mut [f32])> {
-    let (mut rest, mut first) = (values, 0);
+    let (mut rest, mut first, len) = (values, 0, len.max(1));
     core::iter::from_fn(move || {
         let now = some(rest.len().div_ceil(len), most);
         let part = rest.split_off_mut(..rest.len().min(now * len)).filter(|part| !part.is_empty())?;
@@ -153,7 +153,7 @@ impl<'a, W: Weight> Dense<'a, W> {
     /// The stored weights of panel `panel`.
     fn panel(&self, panel: usize) -> &'a [W] {
         let width = panels::panel_width(self.outputs, panel);
-        &self.weights[panel * LANES * self.inputs..][..width * self.inputs]
+        part(self.weights, panel * LANES * self.inputs, width * self.inputs)
     }
 }
 
@@ -191,7 +191,7 @@ pub fn forward_then<W: Weight>(
     y: &mut [f32],
 ) -> Result<(), Error> {
     check(&dense, &x, y.len())?;
-    let block = x.len().max(1) * LANES;
+    let block = x.len().saturating_mul(LANES).max(1);
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());
     let (last, then) = match then {
         Some(Activation::Relu) => (Last::Relu, None),
@@ -256,7 +256,7 @@ pub(crate) fn some_panels<W: Weight>(
         (0, _) => {}
         (1, Some(x)) => single::one_row(level, dense, last, first, x, y),
         (rows, _) => {
-            let count = y.len() / (rows * LANES);
+            let count = y.len() / LANES / rows;
             rows::many_rows(level, dense, last, first, count, x, y, tile::Out { panel: rows, row: 1 });
         }
     }

@@ -142,9 +142,12 @@ pub fn to_groups(split: &impl Split, rows: usize, cols: usize, plain: &[f32], gr
 pub fn from_groups(rows: usize, cols: usize, grouped: &[f32], plain: &mut [f32]) {
     let (grouped, _) = grouped.as_chunks::<LANES>();
     for (first, block) in (0..cols).step_by(LANES).zip(grouped.chunks_exact(rows.max(1))) {
-        let lanes = LANES.min(cols - first);
         for (row, group) in plain.chunks_exact_mut(cols).zip(block) {
-            row[first..first + lanes].copy_from_slice(&group[..lanes]);
+            let rest = row.get_mut(first..).unwrap_or_default();
+            match rest.first_chunk_mut() {
+                Some(whole) => *whole = *group,
+                None => rest.iter_mut().zip(group).for_each(|(out, value)| *out = *value),
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a product of many rows keeps on the stack: a block of the narrow last panel.
 
-use super::super::panels;
+use super::super::{panels, part};
 use super::{Dense, Weight};
 use crate::simd::LANES;
 
@@ -41,13 +41,13 @@ impl<'n, W: Weight> Narrow<'n, W> {
         if self.start != start {
             self.start = start;
             let width = panels::panel_width(dense.outputs, panel);
-            let stored = &dense.panel(panel)[start * width..][..len * width];
-            for (group, stored) in self.panel.iter_mut().zip(stored.chunks_exact(width)) {
+            let stored = part(dense.panel(panel), start * width, len * width);
+            for (group, stored) in self.panel.iter_mut().zip(stored.chunks_exact(width.max(1))) {
                 for (lane, value) in group.iter_mut().zip(stored) {
                     *lane = *value;
                 }
             }
         }
-        &self.panel[..len]
+        part(self.panel, 0, len)
     }
 }

@@ -3,7 +3,7 @@
 //! A tile reads its rows where they lie, in groups or as plain rows. A few panels at a time meet all rows, so that a block of
 //! their weights stays near; or many panels, where the rows are too many to be read again and again.
 
-use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels};
+use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels, part};
 use super::buffers::{Narrow, with_zeros};
 use super::tile::{Block, Out, Tiles, write};
 use super::{Dense, Last, MANY, Weight, rows_stay, some};
@@ -101,12 +101,12 @@ fn many_rows_body<S: Simd, W: Weight>(
     let mut panel = first;
     while panel < last {
         let left = last - panel;
-        let span = if rows_stay { some(left, most_panels) } else { left.div_ceil(left.div_ceil(MANY)) };
+        let span = if rows_stay { some(left, most_panels) } else { left.div_ceil(left.div_ceil(MANY).max(1)) };
         let end = panel + span;
         let sizes = tiles_of(S::REGISTERS, x.len(), span == 1 && !is_plain);
         // Of a narrow panel there is one block at a time.
         let stretch = if goes_on && end <= dense.full_panels() { dense.inputs } else { BLOCK };
-        for start in (0..dense.inputs).step_by(stretch) {
+        for start in (0..dense.inputs).step_by(stretch.max(1)) {
             let block = Block { dense, then, start, len: stretch.min(dense.inputs - start), first, out };
             let mut row = 0;
             for (size, count) in sizes {
@@ -189,17 +189,18 @@ fn narrow_tile<S: Simd, W: Weight, const R: usize>(
     row: usize,
 ) -> [[S::F32; 1]; R] {
     let width = panels::panel_width(block.dense.outputs, panel);
-    let stored = &block.dense.panel(panel)[block.start * width..][..block.len * width];
+    let stored = part(block.dense.panel(panel), block.start * width, block.len * width);
+    let width = width.max(1);
     let mut sums = [[s.splat(0.0)]; R];
     for (g, stored) in stored.chunks(LANES * width).enumerate() {
         let mut weights = [[W::zeroed(); LANES]; LANES];
         for (group, stored) in weights.iter_mut().zip(stored.chunks_exact(width)) {
-            group[..width].copy_from_slice(stored);
+            group.iter_mut().zip(stored).for_each(|(lane, value)| *lane = *value);
         }
-        let weights = &weights[..stored.len() / width];
+        let weights = part(&weights, 0, stored.len() / width);
         for (r, sum) in sums.iter_mut().enumerate() {
             let Some(x) = x.sixteen(row + r, block.start / LANES + g) else { continue };
-            sum[0] = W::dot_panel(s, &x[..weights.len().min(x.len())], weights, sum[0]);
+            sum[0] = W::dot_panel(s, part(x, 0, weights.len().min(x.len())), weights, sum[0]);
         }
     }
     sums
@@ -214,9 +215,9 @@ fn some_weights<'a, W: Weight, const P: usize>(
 ) -> [&'a [[W; LANES]]; P] {
     let (groups, _) = block.dense.weights.as_chunks::<LANES>();
     let mut panels: [&[[W; LANES]]; P] = [&[]; P];
-    let full = P.min(block.dense.full_panels() - panel);
-    for (p, weights) in panels[..full].iter_mut().enumerate() {
-        *weights = &groups[(panel + p) * block.dense.inputs + block.start..][..block.len];
+    let full = P.min(block.dense.full_panels().saturating_sub(panel));
+    for (p, weights) in panels.iter_mut().enumerate().take(full) {
+        *weights = part(groups, (panel + p) * block.dense.inputs + block.start, block.len);
     }
     if full < P {
         panels[P - 1] = narrow.block(&block.dense, panel + P - 1, (block.start, block.len));

@@ -1,6 +1,6 @@
 //! A single row: the weights are read once, so several panels or blocks are summed at once to keep loads in flight.
 
-use super::super::{BLOCK, panels};
+use super::super::{BLOCK, panels, part};
 use super::{Dense, Last, Weight, little};
 use crate::simd::{LANES, Simd, level::kernel};
 
@@ -20,8 +20,8 @@ fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, then: Last, first
     let (groups, _) = dense.weights.as_chunks::<LANES>();
     let bias = dense.bias.map(|bias| bias.as_chunks::<LANES>().0);
     let finish = |sum: S::F32, panel: usize| {
-        let sum = match bias {
-            Some(bias) => s.add(sum, s.load(&bias[panel])),
+        let sum = match bias.and_then(|bias| bias.get(panel)) {
+            Some(bias) => s.add(sum, s.load(bias)),
             None => sum,
         };
         if then == Last::Relu { s.max(sum, s.splat(0.0)) } else { sum }
@@ -33,12 +33,14 @@ fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, then: Last, first
         ($panels:literal, $($blocks:literal)*) => {
             while done + $panels <= full {
                 let weights: [&[[W; LANES]]; $panels] =
-                    core::array::from_fn(|p| &groups[(first + done + p) * dense.inputs..][..dense.inputs]);
+                    core::array::from_fn(|p| part(groups, (first + done + p) * dense.inputs, dense.inputs));
                 let mut sums = Sums { total: [s.splat(0.0); $panels], rest: x, at: 0 };
                 $(while sums.blocks::<W, $blocks>(s, &weights) {})*
                 sums.last(s, &weights);
                 for p in 0..$panels {
-                    s.store(finish(sums.total[p], first + done + p), &mut y[done + p]);
+                    if let Some(y) = y.get_mut(done + p) {
+                        s.store(finish(sums.total[p], first + done + p), y);
+                    }
                 }
                 done += $panels;
             }
@@ -80,8 +82,12 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
     fn blocks<W: Weight, const B: usize>(&mut self, s: S, panels: &[&[[W; LANES]]; P]) -> bool {
         let Some((x, rest)) = self.rest.split_at_checked(B * BLOCK) else { return false };
         let (x, _) = x.as_chunks::<BLOCK>();
-        let weights: [&[[[W; LANES]; BLOCK]]; P] =
-            panels.map(|panel| panel[self.at..][..B * BLOCK].as_chunks::<BLOCK>().0);
+        let mut weights: [&[[[W; LANES]; BLOCK]]; P] = [&[]; P];
+        for p in 0..P {
+            let rest = panels[p].get(self.at..).unwrap_or_default();
+            let Some((now, _)) = rest.split_at_checked(B * BLOCK) else { return false };
+            weights[p] = now.as_chunks().0;
+        }
         let mut acc = [[s.splat(0.0); P]; B];
         for k in 0..BLOCK {
             for b in 0..B {
@@ -106,12 +112,24 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
         if x.is_empty() {
             return;
         }
-        let weights = panels.map(|panel| &panel[self.at..][..x.len()]);
+        let mut weights: [&[[W; LANES]]; P] = [&[]; P];
+        for p in 0..P {
+            let rest = panels[p].get(self.at..).unwrap_or_default();
+            let Some((now, _)) = rest.split_at_checked(x.len()) else { return };
+            weights[p] = now;
+        }
         let mut acc = [s.splat(0.0); P];
-        for (k, x) in x.iter().enumerate() {
-            let value = s.splat(*x);
-            for p in 0..P {
-                acc[p] = s.mul_add(value, W::load(s, &weights[p][k]), acc[p]);
+        if P == 1 {
+            // Without an index there is no panic to link.
+            for (x, weights) in x.iter().zip(weights[0]) {
+                acc[0] = s.mul_add(s.splat(*x), W::load(s, weights), acc[0]);
+            }
+        } else {
+            for (k, x) in x.iter().enumerate() {
+                let value = s.splat(*x);
+                for p in 0..P {
+                    acc[p] = s.mul_add(value, W::load(s, &weights[p][k]), acc[p]);
+                }
             }
         }
         self.add(s, acc);
@@ -169,16 +187,15 @@ fn narrow_row_of<S: Simd, W: Weight, const WIDTH: usize>(s: S, weights: &[W], x:
         side_by_side!(2);
     }
     side_by_side!(1);
-    while at < x.len() {
-        let x = &x[at..x.len().min(at + BLOCK)];
+    for x in x.get(at..).unwrap_or_default().chunks(BLOCK) {
         let mut acc = s.splat(0.0);
         for (x, k) in x.iter().zip(at..) {
-            let weights = &weights[k * WIDTH..];
+            let weights = weights.get(k * WIDTH..).unwrap_or_default();
             let weights = match weights.first_chunk() {
                 Some(group) => W::load(s, group),
                 None => {
                     let mut group = [W::zeroed(); LANES];
-                    group[..WIDTH].copy_from_slice(&weights[..WIDTH]);
+                    group[..WIDTH].iter_mut().zip(weights).for_each(|(lane, value)| *lane = *value);
                     W::load(s, &group)
                 }
             };

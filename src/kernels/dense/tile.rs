@@ -131,14 +131,18 @@ fn grouped_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     let mut sums = [[s.splat(0.0); P]; R];
     if S::REGISTERS == 1 {
         // Sums live in memory there, but for the length of this call.
-        for (x, weights) in x.iter().step_by(step).zip(panels[0].chunks(LANES)) {
+        for (x, weights) in x.iter().step_by(step.max(1)).zip(panels[0].chunks(LANES)) {
             sums[0][0] = W::dot_panel(s, &x[..weights.len()], weights, sums[0][0]);
         }
         return sums;
     }
     let len = panels[0].len();
-    let whole = panels.map(|panel| &panel.as_chunks::<LANES>().0[..len / LANES]);
-    for g in 0..len / LANES {
+    let whole = panels.map(|panel| {
+        let groups = panel.as_chunks::<LANES>().0;
+        // One panel is as long as itself: without the index there is no panic to link.
+        if P == 1 { groups } else { &groups[..len / LANES] }
+    });
+    for g in 0..whole[0].len() {
         let Some(x) = x.get(g * step..).and_then(|x| x.first_chunk::<R>()) else { break };
         let panels = whole.map(|panel| &panel[g]);
         for k in 0..LANES {
@@ -171,6 +175,17 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     }
     if S::REGISTERS == 1 {
         sums[0][0] = W::dot_panel(s, x[0], panels[0], sums[0][0]);
+        return sums;
+    }
+    if S::REGISTERS < 8 {
+        // One panel there. Looked up and not indexed, as the compiler keeps a panic for the index.
+        for (k, weights) in panels[0].iter().enumerate() {
+            let weights = W::load(s, weights);
+            for r in 0..R {
+                let value = x[r].get(k).copied().unwrap_or_default();
+                sums[r][0] = s.mul_add(s.splat(value), weights, sums[r][0]);
+            }
+        }
         return sums;
     }
     if P > 1 || S::REGISTERS < 32 {
@@ -209,7 +224,7 @@ pub(super) fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
     y: &mut [Group],
 ) {
     let out = block.out;
-    let y = &mut y[(panel - block.first) * out.panel + row * out.row..];
+    let y = y.get_mut((panel - block.first) * out.panel + row * out.row..).unwrap_or_default();
     let mut sums = sums;
     // Sums lie one after the other by rows in groups, and by panels in plain rows.
     macro_rules! in_memory {
@@ -257,7 +272,7 @@ pub(super) fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
     // Only the last panel may be narrow.
     let width = panels::panel_width(block.dense.outputs, panel + P - 1);
     if width < LANES {
-        for place in y.iter_mut().skip((P - 1) * out.panel).step_by(out.row).take(R) {
+        for place in y.iter_mut().skip((P - 1) * out.panel).step_by(out.row.max(1)).take(R) {
             place[width..].fill(0.0);
         }
     }

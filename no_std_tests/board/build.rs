@@ -11,12 +11,14 @@ fn main() {
         t if t.starts_with("thumbv7em") => "mps2-an386",
         t if t.starts_with("thumbv8m") => "mps2-an505",
         t if t.starts_with("riscv32") => "virt",
+        // No board, no memory map.
+        t if t.starts_with("wasm32") => return,
         _ => panic!("no board known for {target}"),
     };
     let board = env::var("BOARD").unwrap_or_else(|_| default.into());
     let map = match board.as_str() {
         "microbit" => arm("0x00000000", "256K", "0x20000000", "16K"),
-        "mps2-an386" | "mps2-an500" => arm("0x00000000", "4M", "0x20000000", "4M"),
+        "mps2-an385" | "mps2-an386" | "mps2-an500" => arm("0x00000000", "4M", "0x20000000", "4M"),
         "mps2-an505" => arm("0x10000000", "512K", "0x38000000", "256K"),
         "mps3-an547" => arm("0x10000000", "512K", "0x31000000", "256K"),
         "virt" => riscv("0x80000000", "16M"),
