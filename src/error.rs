@@ -43,6 +43,11 @@ pub enum Error {
         /// Its kind.
         name: &'static str,
     },
+    /// An image has operations whose code is not there, see [`Single`](crate::infer::Single).
+    Operations {
+        /// Their bits, of [`image::uses`](crate::image::uses).
+        missing: u32,
+    },
     /// The initialiser's name is none of those listed at [`Init`](crate::init::Init).
     UnknownInit,
     /// A dropout rate is a probability.
@@ -217,6 +222,10 @@ impl fmt::Display for Error {
                 write!(f, "layer {layer} ({name}) has a parameter outside its range")
             }
             Error::DropoutRate { rate } => write!(f, "dropout rate {rate} is not in [0, 1]"),
+            Error::Operations { missing } => write!(
+                f,
+                "the image has operations that are not compiled in: add the bits {missing:#x} of image::uses to the network's"
+            ),
             Error::UnknownInit => f.write_str(
                 "unknown initialiser: choose zeros, constant(c), torch_linear, orthogonal, orthogonal(gain), \
                  or glorot, he or lecun followed by _uniform or _normal",

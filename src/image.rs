@@ -40,18 +40,21 @@
 //! Payload: the sections of the operations in their order, each at the next multiple of 64: weights as
 //! [`panels`] has them, a bias as `f32` padded with zeros to sixteen, centre, scale and shift likewise in one section. Gaps are zero. So the same network has one image only, and no two sections can overlap.
 //!
-//! Checking is `const`: an image compiled into firmware can be checked by the compiler.
+//! Checking is `const`: [`include_model!`](crate::include_model) has an image checked by the compiler.
 
 mod check;
 mod crc;
 mod edit;
 mod error;
+mod message;
 #[cfg(feature = "alloc")]
 mod owned;
+pub mod uses;
 
 pub use crc::checksum;
 pub use edit::ImageMut;
 pub use error::ImageError;
+pub use message::Message;
 #[cfg(feature = "alloc")]
 pub use owned::AlignedBytes;
 
@@ -97,7 +100,7 @@ pub(crate) const STANDARDISED: u32 = 1;
 /// Bytes (or any value) at a multiple of 64.
 ///
 /// `include_bytes!` promises no alignment; `&Aligned(*include_bytes!("model.keel"))` does, and coerces to the
-/// `&Aligned<[u8]>` that [`Image::from_aligned`] takes.
+/// `&Aligned<[u8]>` that [`Image::from_aligned`] takes. [`include_model!`](crate::include_model) does both.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Aligned<T: ?Sized>(
@@ -172,6 +175,38 @@ impl<'a> Image<'a> {
     /// [`ImageError`] says what is wrong.
     pub const fn from_aligned(bytes: &'a Aligned<[u8]>) -> Result<Self, ImageError> {
         check::image(&bytes.0)
+    }
+
+    /// An image whose bytes were checked before.
+    #[cfg(feature = "ffi")]
+    pub(crate) const fn checked_before(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            ops: check::u32_at(bytes, at::OPS) as usize,
+            inputs: check::u32_at(bytes, at::INPUTS) as usize,
+            outputs: check::u32_at(bytes, at::OUTPUTS) as usize,
+            scratch_width: check::u32_at(bytes, at::SCRATCH) as usize,
+        }
+    }
+
+    /// The image without its last `count` operations, over the same bytes; `None` if it has not as many.
+    ///
+    /// Its outputs are what the layers before give to them: the inputs of a layer that is trained anew on the device, while
+    /// the others stay in flash. Texts and checksum remain those of the whole image.
+    ///
+    /// ```
+    /// mod xor {
+    ///     evenkeel::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/image/xor.keel"));
+    /// }
+    /// let front = xor::IMAGE.without_last(1).unwrap();
+    /// assert_eq!((front.inputs(), front.outputs(), front.ops().len()), (2, 4, 1));
+    /// assert!(xor::IMAGE.without_last(3).is_none());
+    /// ```
+    #[must_use]
+    pub const fn without_last(&self, count: usize) -> Option<Self> {
+        let Some(ops) = self.ops.checked_sub(count) else { return None };
+        let outputs = if ops == 0 { self.inputs } else { Record::read(self.bytes, ops - 1).outputs };
+        Some(Self { ops, outputs, ..*self })
     }
 
     /// The image's bytes.
@@ -252,6 +287,18 @@ impl<'a> Image<'a> {
         }
     }
 
+    /// The stored checksum: two images with the same one are the same, unless somebody meant them to look so.
+    #[must_use]
+    pub const fn checksum(&self) -> u32 {
+        check::u32_at(self.bytes, at::CHECKSUM)
+    }
+
+    /// Number of class names: 0, or the number of outputs.
+    #[must_use]
+    pub const fn classes(&self) -> usize {
+        check::metadata(self.bytes).0
+    }
+
     /// The names of the outputs: none, or as many as there are outputs.
     pub fn class_names(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         let (count, mut texts) = check::metadata(self.bytes);
@@ -260,8 +307,17 @@ impl<'a> Image<'a> {
 
     /// The name of output `class`, if outputs have names.
     #[must_use]
-    pub fn class_name(&self, class: usize) -> Option<&'a str> {
-        self.class_names().nth(class)
+    pub const fn class_name(&self, class: usize) -> Option<&'a str> {
+        let (count, mut texts) = check::metadata(self.bytes);
+        if class >= count {
+            return None;
+        }
+        let mut before = 0;
+        while before < class {
+            texts.take();
+            before += 1;
+        }
+        texts.take()
     }
 
     /// The free text, for instance where the network comes from.

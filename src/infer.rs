@@ -3,6 +3,10 @@
 //! Needs only `image` and the kernels. A row's result does not depend on the rows it came with, nor on the length of
 //! the scratch, nor on the threads (numeric contract).
 
+mod single;
+
+pub use single::Single;
+
 use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
 use crate::kernels::dense::{self, Dense};

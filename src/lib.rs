@@ -26,7 +26,7 @@
 //!
 //! | ring | feature | has |
 //! |---|---|---|
-//! | core | none | kernels, the training step, folding, images, inference: no heap, no OS, caller-owned memory |
+//! | core | none, `ffi` | kernels, the training step, folding, images, inference: no heap, no OS, caller-owned memory; C |
 //! | alloc | `alloc` | the owned [`Mlp`], data sets, [`Trainer`] with history, export to bytes |
 //! | std | `std` (default), `rayon` (default), `safetensors` | threads, choice of the CPU level at run time, checkpoints |
 //!
@@ -50,11 +50,15 @@ extern crate std;
 pub mod data;
 pub mod error;
 pub mod export;
+#[cfg(feature = "ffi")]
+pub mod ffi;
 #[cfg(feature = "alloc")]
 pub mod fit;
 #[cfg(feature = "std")]
 pub mod host;
 pub mod image;
+#[doc(hidden)]
+pub mod include;
 pub mod infer;
 pub mod init;
 #[cfg(feature = "safetensors")]

@@ -14,7 +14,6 @@
 #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
 mod backend;
 pub mod level;
-mod portable;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx2;
@@ -30,6 +29,15 @@ mod avx512;
 mod fpu;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+// Firmware for such an FPU runs on it and nothing else: without `levels`, the other level is not even linked.
+#[cfg(any(
+    feature = "levels",
+    not(any(
+        all(target_arch = "arm", target_abi = "eabihf", not(target_has_atomic = "64")),
+        all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
+    ))
+))]
+mod portable;
 
 use crate::rng;
 pub use level::{Kernel, Level};
@@ -203,4 +211,35 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
         acc
     }
+
+    /// `sums[lane] += Σ x[k] * w[width * k + lane]`, a chain as [`dot_panel`](Simd::dot_panel)'s, over a panel of
+    /// `width` lanes: 4, 8, 12 or 16. What the lanes beyond hold then is not defined.
+    #[inline(always)]
+    fn dot_lanes(self, width: usize, x: &[f32], w: &[f32], sums: &mut Group) {
+        let mut acc = self.load(sums);
+        for (x, w) in x.iter().zip(w.chunks_exact(width.max(1))) {
+            acc = self.mul_add(self.splat(*x), self.load(&sixteen(w)), acc);
+        }
+        self.store(acc, sums);
+    }
+
+    /// [`dot_lanes`](Simd::dot_lanes) over weights stored as half precision.
+    #[inline(always)]
+    fn dot_lanes_f16(self, width: usize, x: &[f32], w: &[u16], sums: &mut Group) {
+        let mut acc = self.load(sums);
+        for (x, w) in x.iter().zip(w.chunks_exact(width.max(1))) {
+            acc = self.mul_add(self.splat(*x), self.load_f16(&sixteen(w)), acc);
+        }
+        self.store(acc, sums);
+    }
+}
+
+/// Some lanes, filled up with zeros.
+#[inline(always)]
+fn sixteen<T: Copy + Default>(lanes: &[T]) -> [T; LANES] {
+    let mut all = [T::default(); LANES];
+    for (all, lane) in all.iter_mut().zip(lanes) {
+        *all = *lane;
+    }
+    all
 }

@@ -2,23 +2,24 @@
 
 use std::path::Path;
 
-use evenkeel::export::Precision;
 use evenkeel::host::pool::Pool;
 use evenkeel::{Level, Loss, kernels};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::atomic::write_atomically;
 use crate::data::{Predictions, npy_f32, npy_u32};
 use crate::error::{Failure, Kind};
 use crate::model::{self, Ending, Model};
 use crate::options::TrainOptions;
-use crate::report::{Figures, fold_json, show_fold};
+use crate::report::Figures;
 use crate::rows::{self, Names, Rows};
 use crate::score::score;
 use crate::show::Show;
 
+mod export;
 mod inspect;
 
+pub use export::{Export, export};
 pub use inspect::inspect;
 
 /// What all commands on a model share.
@@ -203,42 +204,5 @@ fn probabilities(level: Level, model: &Model, values: &mut [f32]) -> Result<(), 
         }
         row.copy_from_slice(&wide[..outputs]);
     }
-    Ok(())
-}
-
-/// `export`: a checkpoint becomes an image.
-///
-/// # Errors
-/// For files that cannot be read or written, and networks that cannot be folded.
-pub fn export(
-    context: &Context<'_>,
-    source: &Source<'_>,
-    inputs: Option<usize>,
-    weights: Precision,
-    out: Option<&Path>,
-) -> Result<(), Failure> {
-    let path = model::file_of(source.model, "model.safetensors")?;
-    let bytes = model::bytes(&path)?;
-    if bytes.starts_with(b"KEEL") {
-        let message = "is an image already; export starts from model.safetensors";
-        return Err(Failure::at(Kind::Usage, &path, message));
-    }
-    let (net, note) = model::network(&path, &bytes, source.net, inputs)?;
-    let probe = match &source.data.data {
-        None => None,
-        Some(_) => {
-            let names = Names { features: &note.features, classes: &net.classes };
-            Some(rows::read_inputs(source.data, names, net.network().inputs())?.0.inputs)
-        }
-    };
-    let fold = || model::fold(&net, weights, &note, probe.as_deref(), context.level, context.pool);
-    let (image, report) = context.pool.enter(fold).map_err(|failure| Failure::at(failure.kind, &path, failure))?;
-    let out = out.map_or_else(|| path.with_file_name(format!("model-{}.keel", weights.name())), Path::to_path_buf);
-    write_atomically(&out, &image)?;
-    show_fold(context.show, &report, weights);
-    context.show.line(format_args!("image   {}", out.display()));
-    let mut fields = fold_json(&report, weights);
-    fields["out"] = Value::from(out.display().to_string());
-    context.show.event("export", fields);
     Ok(())
 }

@@ -13,7 +13,7 @@ use evenkeel::Level;
 use evenkeel::host::pool::Pool;
 use evenkeel_cli::commands::{self, Context, Source, Wanted};
 use evenkeel_cli::error::{Failure, Kind};
-use evenkeel_cli::options::{HeaderName, LossName, TrainOptions, WeightsName};
+use evenkeel_cli::options::{FormatName, HeaderName, LossName, TrainOptions, WeightsName};
 use evenkeel_cli::report::Outcome;
 use evenkeel_cli::show::{Show, percent};
 use evenkeel_cli::train::{self, Origin, Plan};
@@ -77,7 +77,7 @@ enum Command {
         #[arg(long)]
         classes: bool,
     },
-    /// Fold a checkpoint into an image
+    /// Fold a checkpoint into an image, for files, Rust or C; or write an image as Rust or C
     Export {
         #[command(flatten)]
         model: ModelArgs,
@@ -86,10 +86,14 @@ enum Command {
         /// Number of inputs of a checkpoint that another program wrote [default: from its first tensor]
         #[arg(long, value_name = "N", allow_negative_numbers = true)]
         inputs: Option<usize>,
-        /// How weights are stored
-        #[arg(long, value_enum, default_value = "f32")]
-        weights: WeightsName,
-        /// Image to write [default: model-f32.keel or model-f16.keel beside the checkpoint]
+        /// How weights are stored [default: f32; those of an image stay as they are]
+        #[arg(long, value_enum)]
+        weights: Option<WeightsName>,
+        /// What to write
+        #[arg(long, value_enum, default_value = "image")]
+        format: FormatName,
+        /// File to write; the second one of Rust and C takes its name [default: beside the checkpoint model-f32.keel,
+        /// model_f32.rs, model_f32.c; the same with f16; for an image its own name]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -233,9 +237,11 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
                 commands::predict(&context, source, wanted)
             })
         }
-        Command::Export { model, data, inputs, weights, out } => model.with(&data.options(), 256, |source| {
-            commands::export(&context, source, *inputs, (*weights).into(), out.as_deref())
-        }),
+        Command::Export { model, data, inputs, weights, format, out } => {
+            let weights = weights.map(Into::into);
+            let wanted = commands::Export { inputs: *inputs, weights, format: *format, out: out.as_deref() };
+            model.with(&data.options(), 256, |source| commands::export(&context, source, wanted))
+        }
         Command::Inspect { model } => commands::inspect(show, model),
     }
 }

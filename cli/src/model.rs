@@ -149,7 +149,7 @@ pub fn read(path: &Path, net: Option<&str>) -> Result<Model, Failure> {
     let path = file_of(path, "model.keel")?;
     let bytes = bytes(&path)?;
     if bytes.starts_with(b"KEEL") {
-        return image(path, AlignedBytes::from(&bytes[..]));
+        return of_image(path, AlignedBytes::from(&bytes[..]));
     }
     let (mlp, note) = network(&path, &bytes, net, None)?;
     let ending = match mlp.layers().last() {
@@ -163,7 +163,11 @@ pub fn read(path: &Path, net: Option<&str>) -> Result<Model, Failure> {
     Ok(Model { kind, path, note, classes, inputs, outputs, ending })
 }
 
-fn image(path: PathBuf, bytes: AlignedBytes) -> Result<Model, Failure> {
+/// The model in an image's bytes.
+///
+/// # Errors
+/// If they are no image, or a damaged one.
+pub fn of_image(path: PathBuf, bytes: AlignedBytes) -> Result<Model, Failure> {
     let image = Image::new(&bytes).map_err(|error| Failure::at(Kind::Model, &path, error))?;
     let note = Note::read(image.note());
     let (inputs, outputs) = (image.inputs(), image.outputs());

@@ -291,3 +291,15 @@ impl From<WeightsName> for evenkeel::export::Precision {
         }
     }
 }
+
+/// What `export` writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FormatName {
+    /// An image (.keel): what predict, eval and include_model! read
+    #[default]
+    Image,
+    /// A Rust module (.rs) with constants and a call, and its image (.keel) beside it
+    Rust,
+    /// A C source (.c) with the image as an array, and its header (.h)
+    C,
+}

@@ -354,8 +354,14 @@ impl<'a> Texts<'a> {
     }
 
     /// The next text.
-    pub(super) fn take(&mut self) -> Option<&'a str> {
-        core::str::from_utf8(self.take_bytes()?).ok()
+    pub(super) const fn take(&mut self) -> Option<&'a str> {
+        match self.take_bytes() {
+            Some(text) => match core::str::from_utf8(text) {
+                Ok(text) => Some(text),
+                Err(_) => None,
+            },
+            None => None,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::message::Message;
+
 /// What [`Image::new`](super::Image::new) refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,57 +89,78 @@ pub enum ImageError {
     Text,
 }
 
-impl fmt::Display for ImageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ImageError {
+    /// The message, for the compiler too: [`include_model!`](crate::include_model) shows it.
+    #[must_use]
+    pub const fn message(&self) -> Message {
         match *self {
             ImageError::BigEndian => {
-                f.write_str("images are little-endian and used where they lie: a big-endian machine cannot run them")
+                Message::new("images are little-endian and used where they lie: a big-endian machine cannot run them")
             }
-            ImageError::Misaligned => f.write_str(
+            ImageError::Misaligned => Message::new(
                 "the image does not begin at a multiple of 64 bytes: wrap include_bytes! in Aligned, or copy the bytes into AlignedBytes",
             ),
             ImageError::TooShort { len } => {
-                write!(f, "{len} bytes are too short for an image: was the file cut off?")
+                Message::new("").number(len as u64).text(" bytes are too short for an image: was the file cut off?")
             }
-            ImageError::Magic => f.write_str("this is not a .keel image: give a file that `evenkeel export` wrote"),
-            ImageError::FormatVersion { found } => write!(
-                f,
-                "the image has format version {found}, this evenkeel reads {}: export it again, or use another version of evenkeel",
-                super::FORMAT_VERSION
-            ),
-            ImageError::NumericContract { found } => write!(
-                f,
-                "the image was made for numeric contract {found}, this evenkeel computes by {}: export it again, or use another version of evenkeel",
-                super::NUMERIC_CONTRACT
-            ),
-            ImageError::Length { declared, found } => write!(
-                f,
-                "the image should have {declared} bytes but {found} were given: pass exactly the image, copy it again if it was cut off"
-            ),
-            ImageError::Checksum { stored, computed } => write!(
-                f,
-                "the image is damaged (checksum {computed:08x}, should be {stored:08x}): copy or export it again"
-            ),
+            ImageError::Magic => Message::new("this is not a .keel image: give a file that `evenkeel export` wrote"),
+            ImageError::FormatVersion { found } => Message::new("the image has format version ")
+                .number(found as u64)
+                .text(", this evenkeel reads ")
+                .number(super::FORMAT_VERSION as u64)
+                .text(": export it again, or use another version of evenkeel"),
+            ImageError::NumericContract { found } => Message::new("the image was made for numeric contract ")
+                .number(found as u64)
+                .text(", this evenkeel computes by ")
+                .number(super::NUMERIC_CONTRACT as u64)
+                .text(": export it again, or use another version of evenkeel"),
+            ImageError::Length { declared, found } => Message::new("the image should have ")
+                .number(declared)
+                .text(" bytes but ")
+                .number(found)
+                .text(" were given: pass exactly the image, copy it again if it was cut off"),
+            ImageError::Checksum { stored, computed } => Message::new("the image is damaged (checksum ")
+                .hex(computed)
+                .text(", should be ")
+                .hex(stored)
+                .text("): copy or export it again"),
             ImageError::Header { field } => {
-                write!(f, "the image's header is invalid ({field}): export it again")
+                Message::new("the image's header is invalid (").text(field).text("): export it again")
             }
-            ImageError::Record { op, field } => {
-                write!(f, "operation {op} of the image is invalid ({field}): export it again")
-            }
-            ImageError::Widths { op, given, wanted } => write!(
-                f,
-                "operation {op} of the image wants {wanted} features but gets {given}: export it again"
-            ),
-            ImageError::Section { op, part } => {
-                write!(f, "the {part} of operation {op} lie outside their place in the image: export it again")
-            }
-            ImageError::NonFinite { op, part, index } => {
-                write!(f, "value {index} of the {part} of operation {op} is NaN or infinite: export a sound network")
-            }
-            ImageError::Padding => f.write_str("padding of the image is not zero: export it again"),
-            ImageError::Metadata => f.write_str("the metadata of the image are inconsistent: export it again"),
-            ImageError::Text => f.write_str("a text in the image is not UTF-8: export it again"),
+            ImageError::Record { op, field } => Message::new("operation ")
+                .number(op as u64)
+                .text(" of the image is invalid (")
+                .text(field)
+                .text("): export it again"),
+            ImageError::Widths { op, given, wanted } => Message::new("operation ")
+                .number(op as u64)
+                .text(" of the image wants ")
+                .number(wanted as u64)
+                .text(" features but gets ")
+                .number(given as u64)
+                .text(": export it again"),
+            ImageError::Section { op, part } => Message::new("the ")
+                .text(part)
+                .text(" of operation ")
+                .number(op as u64)
+                .text(" lie outside their place in the image: export it again"),
+            ImageError::NonFinite { op, part, index } => Message::new("value ")
+                .number(index as u64)
+                .text(" of the ")
+                .text(part)
+                .text(" of operation ")
+                .number(op as u64)
+                .text(" is NaN or infinite: export a sound network"),
+            ImageError::Padding => Message::new("padding of the image is not zero: export it again"),
+            ImageError::Metadata => Message::new("the metadata of the image are inconsistent: export it again"),
+            ImageError::Text => Message::new("a text in the image is not UTF-8: export it again"),
         }
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message().as_str())
     }
 }
 

@@ -16,19 +16,21 @@
 
 mod buffers;
 mod gradient;
+mod little;
 mod rows;
 mod single;
 mod tile;
 
 pub use gradient::{bias_gradient, input_gradient, weight_gradient};
 pub(crate) use gradient::{column_sums, input_gradient_panels, some_weights};
+pub(crate) use single::one_row;
 
 use super::groups::Rows;
 use super::{SECOND_CACHE, activation, panels, part};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::{Activation, MAX_WIDTH, padded};
-use crate::simd::{LANES, Simd};
+use crate::simd::{Group, LANES, Simd};
 use crate::split::Split;
 
 /// A stored weight: widened to `f32` when loaded; the arithmetic is `f32` always.
@@ -37,6 +39,8 @@ pub trait Weight: bytemuck::Pod + Sync + 'static {
     fn load<S: Simd>(s: S, weights: &[Self; LANES]) -> S::F32;
     /// The chain of one row over one panel, see [`Simd::dot_panel`].
     fn dot_panel<S: Simd>(s: S, x: &[f32], weights: &[[Self; LANES]], acc: S::F32) -> S::F32;
+    /// The same over a panel of `width` lanes, see [`Simd::dot_lanes`].
+    fn dot_lanes<S: Simd>(s: S, width: usize, x: &[f32], weights: &[Self], sums: &mut Group);
 }
 
 impl Weight for f32 {
@@ -47,6 +51,10 @@ impl Weight for f32 {
     #[inline(always)]
     fn dot_panel<S: Simd>(s: S, x: &[f32], weights: &[[f32; LANES]], acc: S::F32) -> S::F32 {
         s.dot_panel(x, weights, acc)
+    }
+    #[inline(always)]
+    fn dot_lanes<S: Simd>(s: S, width: usize, x: &[f32], weights: &[f32], sums: &mut Group) {
+        s.dot_lanes(width, x, weights, sums);
     }
 }
 
@@ -59,6 +67,10 @@ impl Weight for u16 {
     #[inline(always)]
     fn dot_panel<S: Simd>(s: S, x: &[f32], weights: &[[u16; LANES]], acc: S::F32) -> S::F32 {
         s.dot_panel_f16(x, weights, acc)
+    }
+    #[inline(always)]
+    fn dot_lanes<S: Simd>(s: S, width: usize, x: &[f32], weights: &[u16], sums: &mut Group) {
+        s.dot_lanes_f16(width, x, weights, sums);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Turns a list of CPU features and one-line safe bodies into a [`Simd`](super::Simd) level.
 //!
-//! This is the only place of the crate with `unsafe` (besides `fpu.rs`, which calls assembly). The feature list is
-//! written once per level and expands into three things that therefore cannot disagree: the run-time detection, the
-//! compile-time check, and the `target_feature` attribute of every operation and of the entry.
+//! This is the only place of the crate with `unsafe` (besides `fpu/`, which calls assembly, and `ffi.rs`, which C calls). The
+//! feature list is written once per level and expands into three things that therefore cannot disagree: the run-time
+//! detection, the compile-time check, and the `target_feature` attribute of every operation and of the entry.
 
 /// Declares a level. `features` is the list; each `fn` body may use the intrinsics of those features without `unsafe`.
 /// `types` holds what is written in the trait's own operations, `own` operations that only this level has.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Simd, portable::Portable};
+use super::Simd;
 use crate::error::Error;
 
 /// A computation written once over [`Simd`]; [`Level::run`] instantiates it for the instruction set at hand.
@@ -18,13 +18,13 @@ pub trait Kernel {
 /// Having a value is the proof: the constructors ask the CPU (under `std`) or the build (without). All *exact*
 /// levels give the same bits; see [`Level::is_exact`].
 #[derive(Clone, Copy, Debug)]
-pub struct Level(Isa);
+pub struct Level(pub(super) Isa);
 
 /// Writes out the table of levels: the enum, the look-up by name, the name, and the entry.
 macro_rules! levels {
     ($($name:literal => $isa:ident($token:ty) on $machine:meta,)*) => {
         #[derive(Clone, Copy, Debug)]
-        enum Isa {
+        pub(super) enum Isa {
             $(#[cfg($machine)] $isa($token),)*
         }
 
@@ -37,6 +37,18 @@ macro_rules! levels {
                     $(#[cfg($machine)] $name => <$token>::detect().map(|token| Level(Isa::$isa(token))),)*
                     _ => None,
                 }
+            }
+
+            /// The best level of this machine.
+            ///
+            /// Under `std` the CPU is asked (about 100 ns; keep the value). Without, the features the build enables
+            /// decide: the answer is a constant.
+            #[must_use]
+            #[inline]
+            pub fn detect() -> Level {
+                let mut best = Level::LEAST;
+                $(#[cfg($machine)] if let Some(token) = <$token>::detect() { best = Level(Isa::$isa(token)); })*
+                best
             }
 
             /// The name, as [`Level::by_name`] takes it.
@@ -63,7 +75,10 @@ macro_rules! levels {
 
 // One row per level, slowest first. The conditions are those of the `mod` lines in `simd.rs`.
 levels! {
-    "portable" => Portable(Portable) on all(),
+    "portable" => Portable(super::portable::Portable) on any(feature = "levels", not(any(
+        all(target_arch = "arm", target_abi = "eabihf", not(target_has_atomic = "64")),
+        all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
+    ))),
     "fpu" => Fpu(super::fpu::Fpu) on any(
         all(target_arch = "arm", target_abi = "eabihf", not(target_has_atomic = "64")),
         all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
@@ -74,17 +89,6 @@ levels! {
 }
 
 impl Level {
-    /// The level that works on every machine, on vectors of the `wide` crate.
-    pub const PORTABLE: Level = Level(Isa::Portable(Portable));
-
-    /// The best level of this machine.
-    ///
-    /// Under `std` the CPU is asked (about 100 ns; keep the value). Without, the features the build enables decide.
-    #[must_use]
-    pub fn detect() -> Level {
-        NAMES.iter().rev().find_map(|name| Level::find(name)).unwrap_or(Level::PORTABLE)
-    }
-
     /// Every level of this machine, slowest first.
     pub fn available() -> impl Iterator<Item = Level> {
         NAMES.iter().filter_map(|name| Level::find(name))

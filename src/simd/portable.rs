@@ -3,7 +3,16 @@
 use bytemuck::cast;
 use wide::{f32x8, i32x8, u32x8};
 
+use super::level::{Isa, Level};
 use super::{Group, Kernel, LANES, Simd};
+
+impl Level {
+    /// The level that works on every machine, on vectors of the `wide` crate. Firmware for an FPU that fuses has it with
+    /// the feature `levels` only.
+    pub const PORTABLE: Level = Level(Isa::Portable(Portable));
+    /// What [`Level::detect`] finds if it finds nothing better.
+    pub(super) const LEAST: Level = Level::PORTABLE;
+}
 
 /// Works everywhere; needs no proof.
 #[derive(Clone, Copy, Debug)]

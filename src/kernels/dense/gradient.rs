@@ -67,7 +67,7 @@ fn weight_gradient_body<S: Simd>(
         let count = gradient.len().div_ceil(LANES * inputs);
         // Only the last panel may be narrow.
         let width = panels::panel_width(outputs, first + panel + count - 1);
-        match count {
+        match if S::REGISTERS < 32 { 1 } else { count } {
             3 => s.apart(Panels::<3> { inputs, rows, x, dy, width, gradient }),
             2 => s.apart(Panels::<2> { inputs, rows, x, dy, width, gradient }),
             _ => s.apart(Panels::<1> { inputs, rows, x, dy, width, gradient }),

@@ -1,12 +1,12 @@
 //! A single row: the weights are read once, so several panels or blocks are summed at once to keep loads in flight.
 
 use super::super::{BLOCK, panels, part};
-use super::{Dense, Last, Weight};
+use super::{Dense, Last, Weight, little};
 use crate::simd::{LANES, Simd, level::kernel};
 
 kernel! {
     /// One row times the panels from `first` on, as many as `y` has groups.
-    pub(super) fn one_row<W: Weight>(
+    pub(crate) fn one_row<W: Weight>(
         dense: Dense<'_, W>, then: Last, first: usize, x: &[f32], y: &mut [f32],
     ) = one_row_body
 }
@@ -14,6 +14,9 @@ kernel! {
 #[inline(always)]
 fn one_row_body<S: Simd, W: Weight>(s: S, dense: Dense<'_, W>, then: Last, first: usize, x: &[f32], y: &mut [f32]) {
     let (y, _) = y.as_chunks_mut::<LANES>();
+    if S::REGISTERS == 1 {
+        return little::one_row(s, dense, then, first, x, y);
+    }
     let (groups, _) = dense.weights.as_chunks::<LANES>();
     let bias = dense.bias.map(|bias| bias.as_chunks::<LANES>().0);
     let finish = |sum: S::F32, panel: usize| {
@@ -86,15 +89,11 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
             weights[p] = now.as_chunks().0;
         }
         let mut acc = [[s.splat(0.0); P]; B];
-        if S::REGISTERS == 1 {
-            acc[0][0] = W::dot_panel(s, &x[0], &weights[0][0], acc[0][0]);
-        } else {
-            for k in 0..BLOCK {
-                for b in 0..B {
-                    let value = s.splat(x[b][k]);
-                    for p in 0..P {
-                        acc[b][p] = s.mul_add(value, W::load(s, &weights[p][b][k]), acc[b][p]);
-                    }
+        for k in 0..BLOCK {
+            for b in 0..B {
+                let value = s.splat(x[b][k]);
+                for p in 0..P {
+                    acc[b][p] = s.mul_add(value, W::load(s, &weights[p][b][k]), acc[b][p]);
                 }
             }
         }
@@ -120,9 +119,7 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
             weights[p] = now;
         }
         let mut acc = [s.splat(0.0); P];
-        if S::REGISTERS == 1 {
-            acc[0] = W::dot_panel(s, x, weights[0], acc[0]);
-        } else if P == 1 {
+        if P == 1 {
             // Without an index there is no panic to link.
             for (x, weights) in x.iter().zip(weights[0]) {
                 acc[0] = s.mul_add(s.splat(*x), W::load(s, weights), acc[0]);

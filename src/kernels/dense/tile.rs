@@ -188,14 +188,14 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
         }
         return sums;
     }
-    if P > 1 {
+    if P > 1 || S::REGISTERS < 32 {
         for k in 0..len {
             multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
         }
         return sums;
     }
-    // One panel has registers to spare for four inputs at a time, and needs it: finding eight rows takes as long as reading
-    // them once.
+    // Where registers are many, one panel leaves some for four inputs at a time, and needs it: finding eight rows takes as long
+    // as reading them once.
     let mut four: [&[[f32; 4]]; R] = [&[]; R];
     for r in 0..R {
         four[r] = &x[r].as_chunks().0[..len / 4];
