@@ -25,7 +25,13 @@ pub(super) fn one_row<S: Simd, W: Weight>(
         let weights = dense.weights.get(before * dense.inputs..).unwrap_or_default();
         *y = [0.0; LANES];
         // The first block is the total: adding it to +0.0 would lose the sign of a -0.0.
-        let mut blocks = x.chunks(BLOCK).zip(weights.chunks((BLOCK * width).max(1)));
+        // Not chunks of the weights, which would divide by a width that the compiler takes for 0 and link a panic.
+        let mut rest = weights;
+        let mut blocks = x.chunks(BLOCK).map(|x| {
+            let (now, later) = rest.split_at_checked(BLOCK * width).unwrap_or((rest, &[]));
+            rest = later;
+            (x, now)
+        });
         if let Some((x, weights)) = blocks.next() {
             W::dot_lanes(s, width, x, weights, y);
         }
