@@ -198,7 +198,7 @@ pub fn forward_then<W: Weight>(
         other => (Last::Nothing, other),
     };
     // What comes behind finds its values in the cache.
-    let together = if then.is_some() { together(x.len(), dense.inputs) } else { per_task };
+    let together = if then.is_some() && x.len() > 1 { together(x.len(), dense.inputs) } else { per_task };
     split.run([y], [per_task * block], &|task, [y]| {
         for (part, y) in parts(y, block, together) {
             some_panels(level, dense, last, task * per_task + part, x, y);
@@ -223,6 +223,10 @@ pub fn forward_plain<W: Weight>(
 ) -> Result<(), Error> {
     check(&dense, &x, y.len())?;
     let width = padded(dense.outputs);
+    if x.len() == 1 {
+        // In groups or plain, it is the same.
+        return forward(level, split, dense, x, y);
+    }
     let out = tile::Out { panel: 1, row: width / LANES };
     if x.row(0).is_none() {
         // Groups of many rows cannot be cut into parts of rows.

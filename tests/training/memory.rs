@@ -6,9 +6,9 @@ use std::cell::Cell;
 use evenkeel::export::refold::{read_tail, tail_layers};
 use evenkeel::export::{Options, image_len, write_image};
 use evenkeel::image::{AlignedBytes, ImageMut};
-use evenkeel::plan::Scope;
+use evenkeel::plan::{Node, Scope};
 use evenkeel::train::{Arrays, Batch, Buffers, Clip, Keeper, Moment, Rules, Session};
-use evenkeel::{EarlyStopping, Image, Level, Loss, Net, Network, Optimizer, Serial, Targets};
+use evenkeel::{Activation, EarlyStopping, Image, Layer, Level, Loss, Net, Network, Optimizer, Serial, Targets};
 
 use crate::{bits, net, number};
 
@@ -51,7 +51,7 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn steps_do_not_allocate() {
-    const STEPS: u64 = 10_000;
+    const STEPS: u64 = 100_000;
     const ROWS: usize = 8;
     let mut model = net(6, "bn dense(17) bn relu dropout(0.2) dense(9) gelu dense(5) log_softmax dense(3)");
     let (layers, before) = (model.layers().to_vec(), bits(&model.params));
@@ -88,9 +88,72 @@ fn steps_do_not_allocate() {
         let calls = CALLS.with(Cell::get) - start;
         assert!(finite);
         assert_eq!(calls, 0, "calls of the allocator in {STEPS} steps");
-        println!("{STEPS} steps, 100 evaluations and predictions with {optimizer:?}: {calls} calls of the allocator");
+        println!(
+            "{STEPS} steps, {} evaluations and predictions with {optimizer:?}: {calls} calls of the allocator",
+            STEPS / 100
+        );
     }
     assert_ne!(before, bits(&model.params));
+}
+
+/// What a step of training needs at least, in values: parameters, gradients, moments and running statistics; for each row of the
+/// batch, what the formulae of the backward pass read (inputs of dense layers, of batch norms, of GELU and SiLU, outputs of
+/// sigmoid and tanh) and the gradient on its way from a layer's output to its input. Nothing is computed twice.
+fn least(network: &Network<'_>, batch: usize, moments: usize) -> usize {
+    let nodes: Vec<_> = network.nodes().collect();
+    let (mut params, mut state, mut kept, mut gradient) = (0, 0, network.inputs(), 0);
+    for (node, next) in nodes.iter().zip(nodes.iter().skip(1).map(Some).chain([None])) {
+        let (inputs, outputs) = (node.inputs, node.outputs);
+        let way = match node.layer {
+            Layer::Dense { bias, .. } => {
+                params += outputs * (inputs + usize::from(bias));
+                if node.index > 0 { inputs + outputs } else { outputs }
+            }
+            Layer::BatchNorm(_) => {
+                params += 2 * outputs;
+                // Running ones, and those of the batch.
+                state += 4 * outputs;
+                outputs
+            }
+            _ => outputs,
+        };
+        gradient = way.max(gradient);
+        let by_value = matches!(node.layer, Layer::Activation(Activation::Sigmoid | Activation::Tanh));
+        let read = |next: &Node| {
+            let reads_input = matches!(next.layer, Layer::Activation(Activation::Gelu | Activation::Silu));
+            reads_input || matches!(next.layer, Layer::Dense { .. } | Layer::BatchNorm(_))
+        };
+        if by_value || next.is_none_or(read) {
+            kept += outputs;
+        }
+    }
+    params * (2 + moments) + state + batch * (kept + gradient)
+}
+
+/// The buffers of a step beside the least that one needs.
+#[test]
+fn memory_of_a_step_is_near_its_minimum() {
+    for (inputs, text) in [
+        (784, "dense(100) bn sigmoid dense(100) bn sigmoid dense(100) bn sigmoid dense(10)"),
+        (784, "dense(512) bn relu dense(512) bn relu dense(10)"),
+        (
+            784,
+            "dense(1024) bn relu dropout(0.5) dense(1024) bn relu dropout(0.5) dense(1024) bn relu dropout(0.5) dense(10)",
+        ),
+        (640, "dense(128) bn relu dense(128) bn relu dense(8) bn relu dense(128) bn relu dense(640)"),
+    ] {
+        let model = net(inputs, text);
+        let layers = model.layers().to_vec();
+        let network = Network::new(inputs, &layers).unwrap();
+        for batch in [1, 64, 256] {
+            let (plan, moments) = (network.plan(batch), Optimizer::ADAM.moments());
+            let ours = plan.params + plan.state + plan.trained * (1 + moments) + plan.work_len();
+            let least = least(&network, batch, moments);
+            let [ours, least] = [ours, least].map(|values| values as f64 * 4.0 / 1024.0);
+            println!("{inputs} {text}, batch {batch}: {ours:.0} KiB, at least {least:.0} KiB, {:.2}", ours / least);
+            assert!(ours < 1.5 * least, "{text}: {ours} KiB where {least} would do");
+        }
+    }
 }
 
 /// Fine-tuning on a device: single rows accumulated, a batch in parts, the best weights kept, the image refolded.

@@ -82,12 +82,7 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
     fn blocks<W: Weight, const B: usize>(&mut self, s: S, panels: &[&[[W; LANES]]; P]) -> bool {
         let Some((x, rest)) = self.rest.split_at_checked(B * BLOCK) else { return false };
         let (x, _) = x.as_chunks::<BLOCK>();
-        let mut weights: [&[[[W; LANES]; BLOCK]]; P] = [&[]; P];
-        for p in 0..P {
-            let rest = panels[p].get(self.at..).unwrap_or_default();
-            let Some((now, _)) = rest.split_at_checked(B * BLOCK) else { return false };
-            weights[p] = now.as_chunks().0;
-        }
+        let weights: [&[[[W; LANES]; BLOCK]]; P] = self.panels(panels, B * BLOCK).map(|panel| panel.as_chunks().0);
         let mut acc = [[s.splat(0.0); P]; B];
         for k in 0..BLOCK {
             for b in 0..B {
@@ -105,6 +100,17 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
         true
     }
 
+    /// The next `len` inputs of the panels.
+    #[inline(always)]
+    fn panels<'w, W: Weight>(&self, panels: &[&'w [[W; LANES]]; P], len: usize) -> [&'w [[W; LANES]]; P] {
+        if P == 1 {
+            // Small cores have nothing else, and no panic is to be linked there.
+            return panels.map(|panel| part(panel, self.at, len));
+        }
+        // With a panic the compiler knows the lengths behind, and keeps the loop's registers for the sums.
+        panels.map(|panel| &panel[self.at..][..len])
+    }
+
     /// The last block, if it is not whole.
     #[inline(always)]
     fn last<W: Weight>(&mut self, s: S, panels: &[&[[W; LANES]]; P]) {
@@ -112,12 +118,7 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
         if x.is_empty() {
             return;
         }
-        let mut weights: [&[[W; LANES]]; P] = [&[]; P];
-        for p in 0..P {
-            let rest = panels[p].get(self.at..).unwrap_or_default();
-            let Some((now, _)) = rest.split_at_checked(x.len()) else { return };
-            weights[p] = now;
-        }
+        let weights = self.panels(panels, x.len());
         let mut acc = [s.splat(0.0); P];
         if P == 1 {
             // Without an index there is no panic to link.
@@ -189,17 +190,19 @@ fn narrow_row_of<S: Simd, W: Weight, const WIDTH: usize>(s: S, weights: &[W], x:
     side_by_side!(1);
     for x in x.get(at..).unwrap_or_default().chunks(BLOCK) {
         let mut acc = s.splat(0.0);
-        for (x, k) in x.iter().zip(at..) {
-            let weights = weights.get(k * WIDTH..).unwrap_or_default();
-            let weights = match weights.first_chunk() {
-                Some(group) => W::load(s, group),
-                None => {
-                    let mut group = [W::zeroed(); LANES];
-                    group[..WIDTH].iter_mut().zip(weights).for_each(|(lane, value)| *lane = *value);
-                    W::load(s, &group)
-                }
-            };
-            acc = s.mul_add(s.splat(*x), weights, acc);
+        let mut stored = weights.get(at * WIDTH..).unwrap_or_default();
+        // Those with sixteen weights behind them, then the last few.
+        let quick = ((stored.len() + WIDTH).saturating_sub(LANES) / WIDTH).min(x.len());
+        let (quick, slow) = x.split_at_checked(quick).unwrap_or((x, &[]));
+        for x in quick {
+            let Some(group) = stored.first_chunk() else { break };
+            acc = s.mul_add(s.splat(*x), W::load(s, group), acc);
+            stored = stored.get(WIDTH..).unwrap_or_default();
+        }
+        for (x, stored) in slow.iter().zip(stored.chunks_exact(WIDTH)) {
+            let mut group = [W::zeroed(); LANES];
+            group.iter_mut().zip(stored).for_each(|(lane, value)| *lane = *value);
+            acc = s.mul_add(s.splat(*x), W::load(s, &group), acc);
         }
         total = if at == 0 { acc } else { s.add(total, acc) };
         at += x.len();
