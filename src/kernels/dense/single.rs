@@ -83,6 +83,9 @@ impl<S: Simd, const P: usize> Sums<'_, S, P> {
         let Some((x, rest)) = self.rest.split_at_checked(B * BLOCK) else { return false };
         let (x, _) = x.as_chunks::<BLOCK>();
         let weights: [&[[[W; LANES]; BLOCK]]; P] = self.panels(panels, B * BLOCK).map(|panel| panel.as_chunks().0);
+        if P == 1 && weights[0].len() < B {
+            return false;
+        }
         let mut acc = [[s.splat(0.0); P]; B];
         for k in 0..BLOCK {
             for b in 0..B {
