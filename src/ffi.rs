@@ -5,7 +5,7 @@
 //! never opened. What cannot be seen from here, that the memory behind a pointer is as long as said, stands in the header.
 //! Functions return a [`Status`] and never unwind.
 //!
-//! The one place of `unsafe` besides `simd`: pointers become slices here, in `shared` and `exclusive`.
+//! The one place of `unsafe` besides `simd`: what C hands in are pointers, which become slices in `shared` and `exclusive`.
 #![allow(unsafe_code)]
 
 use core::ffi::{CStr, c_char};

@@ -189,24 +189,28 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// The image without its last `count` operations, over the same bytes; `None` if it has not as many.
+    /// The first `ops` operations of the image, over the same bytes and with the same scratch.
     ///
-    /// Its outputs are what the layers before give to them: the inputs of a layer that is trained anew on the device, while
-    /// the others stay in flash. Texts and checksum remain those of the whole image.
+    /// Its outputs are what those layers give to the ones behind, which may be trained anew on the device while the
+    /// front stays in flash ([`export::refold`](crate::export::refold)). Texts and checksum remain those of the whole image.
     ///
     /// ```
     /// mod xor {
     ///     evenkeel::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/image/xor.keel"));
     /// }
-    /// let front = xor::IMAGE.without_last(1).unwrap();
+    /// let front = xor::IMAGE.front(xor::IMAGE.op_count() - 1)?;
     /// assert_eq!((front.inputs(), front.outputs(), front.ops().len()), (2, 4, 1));
-    /// assert!(xor::IMAGE.without_last(3).is_none());
+    /// assert!(xor::IMAGE.front(3).is_err());
+    /// # Ok::<(), evenkeel::Error>(())
     /// ```
-    #[must_use]
-    pub const fn without_last(&self, count: usize) -> Option<Self> {
-        let Some(ops) = self.ops.checked_sub(count) else { return None };
-        let outputs = if ops == 0 { self.inputs } else { Record::read(self.bytes, ops - 1).outputs };
-        Some(Self { ops, outputs, ..*self })
+    ///
+    /// # Errors
+    /// [`Error::Ops`](crate::Error::Ops) if the image has fewer operations.
+    pub const fn front(&self, ops: usize) -> Result<Self, crate::Error> {
+        if ops > self.ops {
+            return Err(crate::Error::Ops { ops, found: self.ops });
+        }
+        Ok(Self { ops, outputs: self.width_before(ops), ..*self })
     }
 
     /// The image's bytes.

@@ -20,32 +20,13 @@ use crate::split::{Serial, Split};
 #[derive(Clone, Copy, Debug)]
 pub struct Net<'a> {
     image: Image<'a>,
-    /// Operations that run; the others are cut off.
-    ops: usize,
-    outputs: usize,
 }
 
 impl<'a> Net<'a> {
     /// The network of a checked image. There is nothing left to prepare, so this costs nothing.
     #[must_use]
     pub const fn new(image: Image<'a>) -> Self {
-        Self { image, ops: image.op_count(), outputs: image.outputs() }
-    }
-
-    /// The first `ops` operations: what they give are the features of those behind, which may be trained on
-    /// ([`export::refold`](crate::export::refold)). Needs the same scratch.
-    ///
-    /// # Errors
-    /// [`Error::Ops`] if the image has fewer.
-    pub const fn front(&self, ops: usize) -> Result<Self, Error> {
-        if ops > self.image.op_count() {
-            return Err(Error::Ops { ops, found: self.image.op_count() });
-        }
-        Ok(Self { image: self.image, ops, outputs: self.image.width_before(ops) })
-    }
-
-    fn ops(&self) -> impl Iterator<Item = Op<'a>> + use<'a> {
-        self.image.ops().take(self.ops)
+        Self { image }
     }
 
     /// The image.
@@ -63,7 +44,7 @@ impl<'a> Net<'a> {
     /// Number of output features.
     #[must_use]
     pub const fn outputs(&self) -> usize {
-        self.outputs
+        self.image.outputs()
     }
 
     /// Length of the scratch for `rows` rows at a time, in values: two rows of the widest layer for each.
@@ -112,7 +93,7 @@ impl<'a> Net<'a> {
         }
         // Each task takes its rows through all layers, with no other to wait for. What could fail is looked at here: a
         // task has nobody to tell.
-        self.ops().try_for_each(|op| check_op(&op))?;
+        self.image.ops().try_for_each(|op| check_op(&op))?;
         let per_task = rows.div_ceil(tasks);
         let at_once = evenly(per_task, self.at_once().min(scratch.len() / one / tasks));
         split.run([output, scratch], [per_task * outputs, at_once * one], &|task, [output, scratch]| {
@@ -178,7 +159,7 @@ impl<'a> Net<'a> {
     ) -> Result<(), Error> {
         let rows = input.len() / self.inputs().max(1);
         let mut in_scratch = false;
-        for op in self.ops() {
+        for op in self.image.ops() {
             if let Op::Dense { inputs, outputs, weights, bias, activation } = op {
                 let x = if in_scratch {
                     Rows::grouped(first(current, rows, inputs)?, rows, inputs)?

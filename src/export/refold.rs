@@ -2,7 +2,7 @@
 //!
 //! An image is folded, so its dense operations are plain dense layers, with their weights as training has them. The last
 //! of them become a network of their own ([`tail_layers`]), which trains on what the operations before compute
-//! ([`Net::front`](crate::Net::front)), be they in flash. Afterwards there are three ways to go on inferring:
+//! ([`Image::front`]), be they in flash. Afterwards there are three ways to go on inferring:
 //!
 //! - the session itself: front, then `Session::predict`;
 //! - a copy of the image in RAM, into which [`ImageMut::set_tail`] writes the new weights: one image again, valid and with

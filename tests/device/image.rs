@@ -48,7 +48,7 @@ fn train(setup: &Setup, level: Level, image: Image<'_>) -> (Vec<f32>, Vec<f32>) 
         work: &mut work,
     };
     let mut session = Session::new(tail, 1, buffers, level, &Serial).unwrap();
-    let front = Net::new(image).front(TAIL).unwrap();
+    let front = Net::new(image.front(TAIL).unwrap());
     assert_eq!(front.outputs(), 17);
     // Before any step the tail is the image's own: so its outputs are the image's.
     let look = |session: &mut Session<'_, Serial>| {
@@ -105,7 +105,7 @@ fn an_image_goes_on_with_what_its_tail_learned() {
         let mut small = AlignedBytes::zeroed(evenkeel::export::image_len(&tail, &options).unwrap());
         write_image(&tail, &params, &[], &options, &mut small, |_| {}).unwrap();
         assert!(small.len() < flash.len() / 2, "{} of {}", small.len(), flash.len());
-        let features = infer(Net::new(before).front(TAIL).unwrap(), level, &setup.x);
+        let features = infer(Net::new(before.front(TAIL).unwrap()), level, &setup.x);
         let overlay = infer(Net::new(Image::new(&small).unwrap()), level, &features);
         assert_eq!(bits(&overlay), bits(&outputs), "overlay on {level}");
     }
@@ -149,8 +149,8 @@ fn refusals_leave_the_image_alone() {
         Err(Error::Length { what: "layers of the tail", expected: 3, found: 2 })
     );
     assert_eq!(tail_layers::<0>(&before, 4), Err(Error::Ops { ops: 4, found: 4 }));
-    assert_eq!(Net::new(before).front(5).unwrap_err(), Error::Ops { ops: 5, found: 4 });
-    assert_eq!(infer(Net::new(before).front(0).unwrap(), Level::detect(), &setup.x), setup.x);
+    assert_eq!(before.front(5).unwrap_err(), Error::Ops { ops: 5, found: 4 });
+    assert_eq!(infer(Net::new(before.front(0).unwrap()), Level::detect(), &setup.x), setup.x);
     let layers: [_; 3] = tail_layers(&before, TAIL).unwrap();
     let tail = Network::new(17, &layers).unwrap();
     let sound = numbers(5, tail.params_len());
@@ -241,7 +241,7 @@ fn sizes_are_constants() {
     let net = Net::new(IMAGE);
     let mut scratch = vec![0.0; net.scratch_len(1)];
     let row = &setup.x[..6];
-    net.front(TAIL).unwrap().infer(Level::detect(), &Serial, row, &mut features, &mut scratch).unwrap();
+    Net::new(IMAGE.front(TAIL).unwrap()).infer(Level::detect(), &Serial, row, &mut features, &mut scratch).unwrap();
     session.predict(&features, 1, &mut outputs).unwrap();
     assert_eq!(bits(&outputs), bits(&infer(net, Level::detect(), row)));
 }

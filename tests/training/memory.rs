@@ -224,7 +224,7 @@ fn fine_tuning_does_not_allocate() {
     const PLAN: evenkeel::plan::Plan = NETWORK.plan(1);
     let start = CALLS.with(Cell::get);
     let image = Image::new(&bytes).unwrap();
-    let front = Net::new(image).front(TAIL).unwrap();
+    let front = Net::new(image.front(TAIL).unwrap());
     let mut arrays: evenkeel::arrays!(PLAN, Optimizer::ADAM) = Arrays::new();
     assert_eq!(tail_layers(&image, TAIL), Ok(LAYERS));
     read_tail(&image, TAIL, &NETWORK, &mut arrays.params).unwrap();

@@ -17,10 +17,11 @@ use head::{HIDDEN, Head};
 use semihosting::{println, process};
 use wearer::Wearer;
 
+const IMAGE: Image<'static> = motion::image::IMAGE;
 /// The layers before the last: they stay as they are, in flash.
-const FRONT_IMAGE: Image<'static> = match motion::image::IMAGE.without_last(1) {
-    Some(front) => front,
-    None => panic!("the image has no layers"),
+const FRONT_IMAGE: Image<'static> = match IMAGE.front(IMAGE.op_count() - 1) {
+    Ok(front) => front,
+    Err(_) => panic!("the image has no layers"),
 };
 const FRONT: Single<'static, { FRONT_IMAGE.uses() }> = match Single::new(FRONT_IMAGE) {
     Ok(front) => front,

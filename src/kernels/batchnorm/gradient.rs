@@ -26,11 +26,7 @@ pub fn backward(
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) -> Result<(), Error> {
-    let width = check_groups(rows, cache, x)?;
-    check_len("gamma", width, gamma.len())?;
-    check_len("batch-norm output gradient", x.len(), dy.len())?;
-    check_len("gradient of gamma", width, dgamma.len())?;
-    check_len("gradient of beta", width, dbeta.len())?;
+    let width = check(rows, [cache, gamma, x, dy, dgamma, dbeta])?;
     if rows == 0 {
         dgamma.fill(0.0);
         dbeta.fill(0.0);
@@ -44,6 +40,16 @@ pub fn backward(
         some_gradients(level, rows, cache, &gamma[first..][..wide], &x[first * rows..], dy, dgamma, dbeta);
     });
     Ok(())
+}
+
+/// The width, if cache, scale, input, gradient of the output, and gradients of scale and shift are as long as it asks for.
+pub(super) fn check(rows: usize, [cache, gamma, x, dy, dgamma, dbeta]: [&[f32]; 6]) -> Result<usize, Error> {
+    let width = check_groups(rows, cache, x)?;
+    check_len("gamma", width, gamma.len())?;
+    check_len("batch-norm output gradient", x.len(), dy.len())?;
+    check_len("gradient of gamma", width, dgamma.len())?;
+    check_len("gradient of beta", width, dbeta.len())?;
+    Ok(width)
 }
 
 kernel! {

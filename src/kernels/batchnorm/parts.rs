@@ -5,10 +5,10 @@
 //! so the bits are those of the whole batch.
 
 use super::super::accumulate::continued;
-use super::gradient::input_gradient;
-use super::{Cache, PARTS, check_groups, from_sums, groups_per_task};
+use super::gradient::{check, input_gradient};
+use super::{Cache, PARTS, from_sums, groups_per_task};
 use crate::Level;
-use crate::error::{Error, check_len};
+use crate::error::Error;
 use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
 
@@ -187,11 +187,7 @@ pub fn backward_frozen(
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) -> Result<(), Error> {
-    let width = check_groups(rows, cache, x)?;
-    check_len("gamma", width, gamma.len())?;
-    check_len("batch-norm output gradient", x.len(), dy.len())?;
-    check_len("gradient of gamma", width, dgamma.len())?;
-    check_len("gradient of beta", width, dbeta.len())?;
+    let width = check(rows, [cache, gamma, x, dy, dgamma, dbeta])?;
     dgamma.fill(0.0);
     dbeta.fill(0.0);
     if rows == 0 {
