@@ -128,6 +128,41 @@ pub enum Error {
         /// The target found.
         value: f32,
     },
+    /// A value that cannot be a target of the loss.
+    Target {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// The target found.
+        value: f32,
+        /// The loss.
+        loss: &'static str,
+    },
+    /// A weight that is negative or not finite.
+    Weight {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// The weight found.
+        value: f32,
+    },
+    /// The share of a mixed row's first class is not in [0, 1].
+    Share {
+        /// The share found.
+        value: f32,
+    },
+    /// A part of a batch cannot know the sum of the weights of all its rows.
+    WeightSum,
+    /// The loss's name is none of those listed at [`Loss`](crate::train::Loss).
+    UnknownLoss,
+    /// A loss has an argument that it does not know, or one outside its range.
+    LossParameter {
+        /// The loss.
+        loss: &'static str,
+    },
+    /// Rows cannot be mixed under a loss whose targets have nothing between them.
+    Mixup {
+        /// The loss.
+        loss: &'static str,
+    },
     /// The last layer does what the loss already contains.
     OutputLayer {
         /// The layer.
@@ -204,7 +239,8 @@ impl fmt::Display for Error {
                 "operation {op} of the image is a scale and shift, which is no layer any more: train only what lies behind it"
             ),
             Error::TargetKind { loss } => {
-                let wanted = if loss == "cross_entropy" { "class indices" } else { "target values" };
+                let classes = loss.parse::<crate::train::Loss>().is_ok_and(|loss| loss.takes_classes());
+                let wanted = if classes { "class indices" } else { "target values" };
                 write!(f, "the loss {loss} needs {wanted}")
             }
             Error::Label { row, label, classes } => {
@@ -212,6 +248,34 @@ impl fmt::Display for Error {
             }
             Error::Probability { row, value } => {
                 write!(f, "row {row} has target {value}: binary cross-entropy wants 0 to 1")
+            }
+            Error::Target { row, value, loss } => {
+                let wanted = match loss {
+                    "hinge" | "squared_hinge" => "-1 or 0, and 1",
+                    "poisson" | "poisson_rate" => "0 or more",
+                    _ => "0 to 1",
+                };
+                write!(f, "row {row} has target {value}: the loss {loss} wants {wanted}")
+            }
+            Error::Weight { row, value } => {
+                write!(f, "row {row} has weight {value}: weights are 0 or positive, and finite")
+            }
+            Error::Share { value } => write!(f, "the first classes' share of mixed rows is {value}, not from 0 to 1"),
+            Error::WeightSum => f.write_str(
+                "a part of a batch cannot know the sum of all weights: divide by the rows (Mean::Rows), or give the factor (Mean::Scaled)",
+            ),
+            Error::UnknownLoss => {
+                f.write_str("unknown loss: choose ")?;
+                for (index, (name, _)) in crate::train::loss::NAMES.iter().enumerate() {
+                    write!(f, "{}{name}", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Error::LossParameter { loss } => {
+                write!(f, "the loss {loss} has an argument it does not know, or one outside its range")
+            }
+            Error::Mixup { loss } => {
+                write!(f, "the loss {loss} has no targets between its two: leave mixup out, or choose bce")
             }
             Error::OutputLayer { name, loss } => write!(
                 f,
