@@ -144,6 +144,20 @@ pub enum Error {
         /// The weight found.
         value: f32,
     },
+    /// All weights of a data set are 0: nothing would be learned.
+    AllWeightsZero,
+    /// The outputs of a layer do not vary over the rows given, or are not finite: no factor makes their variance 1.
+    NoVariance {
+        /// The layer.
+        layer: usize,
+    },
+    /// A class without a weight.
+    ClassWeight {
+        /// The class.
+        class: u32,
+        /// How many weights there are.
+        weights: usize,
+    },
     /// The share of a mixed row's first class is not in [0, 1].
     Share {
         /// The share found.
@@ -260,6 +274,14 @@ impl fmt::Display for Error {
             Error::Weight { row, value } => {
                 write!(f, "row {row} has weight {value}: weights are 0 or positive, and finite")
             }
+            Error::AllWeightsZero => f.write_str("all weights are 0: nothing would be learned"),
+            Error::NoVariance { layer } => write!(
+                f,
+                "the outputs of layer {layer} are the same for all rows, or not finite: lsuv needs rows that differ"
+            ),
+            Error::ClassWeight { class, weights } => {
+                write!(f, "class {class} has no weight: there are {weights}, one for each class counted from 0")
+            }
             Error::Share { value } => write!(f, "the first classes' share of mixed rows is {value}, not from 0 to 1"),
             Error::WeightSum => f.write_str(
                 "a part of a batch cannot know the sum of all weights: divide by the rows (Mean::Rows), or give the factor (Mean::Scaled)",
@@ -291,8 +313,11 @@ impl fmt::Display for Error {
                 "the image has operations that are not compiled in: add the bits {missing:#x} of image::uses to the network's"
             ),
             Error::UnknownInit => f.write_str(
-                "unknown initialiser: choose zeros, constant(c), torch_linear, orthogonal, orthogonal(gain), \
-                 or glorot, he or lecun followed by _uniform or _normal",
+                "unknown initialiser: choose zeros, ones, constant(c), torch_linear, orthogonal, orthogonal(gain), \
+                 glorot, he or lecun followed by _uniform or _normal, uniform(low, high), normal(mean, std), \
+                 truncated_normal(mean, std), trunc_normal(mean, std, low, high), variance_scaling(scale, mode, distribution), \
+                 xavier_uniform(gain), xavier_normal(gain), kaiming_uniform(mode, nonlinearity, a), \
+                 kaiming_normal(mode, nonlinearity, a), identity(gain), or sparse(sparsity, std)",
             ),
         }
     }

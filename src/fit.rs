@@ -3,6 +3,7 @@
 //! A [`Run`] owns everything that training changes and can be stopped at any batch, stored, and continued with the
 //! same bits: the order of the rows and every dropout mask are pure functions of seed, epoch and step.
 
+mod batch;
 mod error;
 mod history;
 mod score;
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::split::Split;
-use crate::train::{Buffers, EarlyStopping, Loss, Moment, Score, Session, StopState};
+use crate::train::{Buffers, EarlyStopping, Loss, Moment, Score, Session, StopState, Targets};
 use error::located;
 use score::{Gather, check_data, evaluate};
 use trainer::check_trainer;
@@ -67,6 +68,9 @@ impl Run {
     pub fn new(model: Mlp, trainer: Trainer) -> Result<Self, FitError> {
         check_trainer(&trainer)?;
         crate::train::check_output(&model.network(), trainer.rules.loss)?;
+        if trainer.mixup > 0.0 && !trainer.rules.loss.mixes() {
+            return Err(Error::Mixup { loss: trainer.rules.loss.name() }.into());
+        }
         let plan = model.network().plan_in(trainer.scope, 1);
         let moments = Buffer::zeros(trainer.rules.optimizer.moments_len(&plan));
         let (progress, history) = (Progress::default(), History::default());
@@ -124,6 +128,9 @@ impl Run {
         for data in [Some(train), validation].into_iter().flatten() {
             check_data(&self.model, &data, trainer.rules.loss)?;
         }
+        if trainer.mixup > 0.0 && matches!(train.targets.unweighted(), Targets::Mixed(_)) {
+            return Err(Error::Mixup { loss: trainer.rules.loss.name() }.into());
+        }
         if self.history.stopped_epoch.is_some() {
             return Ok(Finish::Stopped);
         }
@@ -153,7 +160,7 @@ impl Run {
         while progress.epoch < trainer.epochs {
             let rows = order(train.rows(), trainer.seed, progress.epoch, trainer.shuffle);
             while progress.batch < batches.count() {
-                let batch = gather.batch(&train, &rows[batches.range(progress.batch)]);
+                let batch = gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
                 let lr = trainer.schedule.rate(
                     trainer.lr,
                     warmup,

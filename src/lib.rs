@@ -70,6 +70,7 @@ pub mod memory;
 #[cfg(feature = "alloc")]
 pub mod model;
 pub mod plan;
+mod quantile;
 pub mod rng;
 pub mod simd;
 pub mod split;

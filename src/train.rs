@@ -56,6 +56,7 @@
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 
+pub mod augment;
 pub mod loss;
 pub mod optim;
 pub mod stop;
