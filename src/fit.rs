@@ -6,6 +6,7 @@
 mod batch;
 mod error;
 mod history;
+mod outputs;
 mod score;
 mod trainer;
 
@@ -23,6 +24,7 @@ use trainer::check_trainer;
 
 pub use error::FitError;
 pub use history::{EpochRecord, Event, Finish, History, Monitor};
+pub use outputs::score_outputs;
 pub use trainer::Trainer;
 
 /// Where a run is.
@@ -160,7 +162,8 @@ impl Run {
         while progress.epoch < trainer.epochs {
             let rows = order(train.rows(), trainer.seed, progress.epoch, trainer.shuffle);
             while progress.batch < batches.count() {
-                let batch = gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
+                let batch =
+                    gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
                 let lr = trainer.schedule.rate(
                     trainer.lr,
                     warmup,

@@ -14,6 +14,7 @@ pub(crate) struct Builder<'a> {
     inputs: Vec<f32>,
     labels: Option<Labels>,
     groups: Option<Groups>,
+    weights: Option<Vec<f32>>,
     group_ids: HashMap<String, u32>,
     /// Rows to take, ascending, if another file's filter has chosen them already.
     chosen: Option<&'a [u64]>,
@@ -46,6 +47,7 @@ impl<'a> Builder<'a> {
             .then(|| Labels::new(file, names, options.task, options.classes.as_deref(), rows))
             .transpose()?;
         let groups = plan.group.map(|c| Groups { column: plan.names[c].clone(), ..Groups::default() });
+        let weights = plan.weight.map(|_| Vec::new());
         let kept = (!plan.filters.is_empty()).then(Vec::new);
         Ok(Self {
             file: file.to_owned(),
@@ -54,6 +56,7 @@ impl<'a> Builder<'a> {
             inputs: Vec::new(),
             labels,
             groups,
+            weights,
             group_ids: HashMap::new(),
             chosen,
             kept,
@@ -116,6 +119,11 @@ impl<'a> Builder<'a> {
             }
             self.push_group(name);
         }
+        if let (Some(c), Some(weights)) = (self.plan.weight, &mut self.weights) {
+            let weight = parse_value(text(&self.file, line, c, field(c))?);
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            weights.push(weight.map_err(problem)?);
+        }
         self.keep(number);
         Ok(())
     }
@@ -147,6 +155,10 @@ impl<'a> Builder<'a> {
         if let Some(c) = self.plan.group {
             self.push_group(&row[c].to_string());
         }
+        if let (Some(c), Some(weights)) = (self.plan.weight, &mut self.weights) {
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            weights.push(narrow(row[c]).map_err(problem)?);
+        }
         self.keep(number);
         Ok(())
     }
@@ -173,6 +185,7 @@ impl<'a> Builder<'a> {
             feature_names: inputs.iter().map(|&c| std::mem::take(&mut names[c])).collect(),
             target,
             groups: self.groups,
+            weights: self.weights,
         };
         Ok(Built { table, kept: self.kept, seen: self.seen })
     }

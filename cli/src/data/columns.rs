@@ -18,6 +18,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) inputs: Vec<usize>,
     pub(crate) targets: Vec<usize>,
     pub(crate) group: Option<usize>,
+    pub(crate) weight: Option<usize>,
     /// The column that decides (`None`: the row's number) and its condition.
     pub(crate) filters: Vec<(Option<usize>, &'a RowFilter)>,
 }
@@ -29,6 +30,7 @@ impl<'a> Plan<'a> {
         let ignored = header.ignored(options)?;
         header.check_names(&ignored)?;
         let group = options.group.as_deref().map(|name| header.find(name, "to group by")).transpose()?;
+        let weight = options.weight.as_deref().map(|name| header.find(name, "the weights")).transpose()?;
         let filters = options
             .filters
             .iter()
@@ -43,7 +45,7 @@ impl<'a> Plan<'a> {
             wanted.iter().map(|name| header.index.get(name.as_str()).copied()).collect::<Option<Vec<usize>>>()
         });
         let mut taken = vec![false; names.len()];
-        ignored.iter().chain(&group).chain(by_name.iter().flatten()).for_each(|&c| taken[c] = true);
+        ignored.iter().chain(&group).chain(&weight).chain(by_name.iter().flatten()).for_each(|&c| taken[c] = true);
         let targets = match &options.target {
             TargetColumn::None => Vec::new(),
             _ if options.labels.is_some() => Vec::new(),
@@ -56,7 +58,8 @@ impl<'a> Plan<'a> {
                 called.or_else(|| free().next()).into_iter().collect()
             }
         };
-        for (list, use_) in [(&ignored, "ignored"), (&group.into_iter().collect(), "the group")] {
+        let (groups, weights) = (group.into_iter().collect(), weight.into_iter().collect());
+        for (list, use_) in [(&ignored, "ignored"), (&groups, "the group"), (&weights, "the weights")] {
             if let Some(&both) = targets.iter().find(|&t| list.contains(t)) {
                 return Err(header.twice(both, "the target", use_));
             }
@@ -97,7 +100,7 @@ impl<'a> Plan<'a> {
         if inputs.is_empty() {
             return Err(Error::NoInputs { file: file.to_owned() });
         }
-        Ok(Self { inputs, targets, group, filters, names })
+        Ok(Self { inputs, targets, group, weight, filters, names })
     }
 
     /// The plan for a file of labels: every column (of which a text file must have just one, or name it) is a target.
@@ -113,7 +116,7 @@ impl<'a> Plan<'a> {
             }
             _ => (0..names.len()).collect(),
         };
-        Ok(Self { inputs: Vec::new(), targets, group: None, filters: Vec::new(), names })
+        Ok(Self { inputs: Vec::new(), targets, group: None, weight: None, filters: Vec::new(), names })
     }
 }
 
