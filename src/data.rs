@@ -1,11 +1,15 @@
 //! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
 
+mod folds;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
 use crate::rng::{Purpose, Stream, shuffle};
 use crate::train::Targets;
+
+pub use folds::{group_folds, others};
 
 /// Rows of input features with their targets, borrowed.
 #[derive(Clone, Copy, Debug)]

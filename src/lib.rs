@@ -67,6 +67,7 @@ pub mod kernels;
 pub mod layer;
 #[cfg(feature = "alloc")]
 pub mod memory;
+pub mod metrics;
 #[cfg(feature = "alloc")]
 pub mod model;
 pub mod plan;

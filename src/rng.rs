@@ -87,6 +87,8 @@ pub enum Purpose {
     Split = 3,
     /// Dropout; the layer is the index of the layer, the step that of the training step.
     Dropout = 4,
+    /// Which samples each fold of a cross-validation holds out; the step is the class.
+    Folds = 16,
 }
 
 /// A sequence of random words, one per element; see the module for the numbering.
