@@ -99,7 +99,9 @@ pub fn calibration(
 fn check_probabilities(probabilities: &[f32], classes: usize, truth: &[u32]) -> Result<usize, Error> {
     let rows = check_scores(probabilities, classes, truth, classes.max(2))?;
     if probabilities.iter().any(|p| !(0.0..=1.0).contains(p)) {
-        return Err(Error::Metric { what: "a probability is not from 0 to 1: softmax or sigmoid makes them of logits" });
+        return Err(Error::Metric {
+            what: "a probability is not from 0 to 1: softmax or sigmoid makes them of logits",
+        });
     }
     Ok(rows)
 }

@@ -186,9 +186,10 @@ pub fn top_k(scores: &[f32], classes: usize, truth: &[u32], k: usize) -> Result<
     }
     let hit = |(row, label): &(&[f32], &u32)| {
         let label = **label as usize;
-        let before = row.iter().enumerate().filter(|(class, score)| {
-            **score > row[label] || (**score == row[label] && *class < label)
-        });
+        let before = row
+            .iter()
+            .enumerate()
+            .filter(|(class, score)| **score > row[label] || (**score == row[label] && *class < label));
         before.count() < k
     };
     Ok(scores.chunks_exact(classes).zip(truth).filter(hit).count() as f64 / rows as f64)

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel::metrics::{
-    Average, Bin, Confusion, Scores, calibration, classes, log_loss, quantities, ranking, top_k,
-};
+use evenkeel::metrics::{Average, Bin, Confusion, Scores, calibration, classes, log_loss, quantities, ranking, top_k};
 
 use crate::file::File;
 
@@ -56,8 +54,7 @@ fn metrics_of_classes() {
         let mut counts = vec![9; count * count];
         let mut confusion = Confusion::new(count, &mut counts).unwrap();
         confusion.add_all(&truth, &predicted).unwrap();
-        let found: Vec<_> =
-            (0..count * count).map(|at| Some(confusion.count(at / count, at % count) as f64)).collect();
+        let found: Vec<_> = (0..count * count).map(|at| Some(confusion.count(at / count, at % count) as f64)).collect();
         rows.compare("confusion matrix", case, &found, of("confusion"));
         rows.compare("accuracy", case, &[confusion.accuracy()], of("accuracy64"));
         rows.compare("accuracy", case, &[classes::accuracy(&truth, &predicted).ok()], of("accuracy64"));
@@ -155,7 +152,8 @@ fn metrics_refuse() {
     assert_eq!(confusion.add(0, 2), Err(Error::Label { row: 0, label: 2, classes: 2 }));
     assert!(confusion.add_all(&[0, 1], &[0]).is_err());
     assert_eq!((confusion.count(5, 0), confusion.class(9, 0.0).support), (0, 0));
-    for (scores, classes, truth) in [(&[0.5; 3][..], 2, &[0; 3][..]), (&[0.5; 6], 2, &[2; 3]), (&[], 2, &[]), (&[], 0, &[0])]
+    for (scores, classes, truth) in
+        [(&[0.5; 3][..], 2, &[0; 3][..]), (&[0.5; 6], 2, &[2; 3]), (&[], 2, &[]), (&[], 0, &[0])]
     {
         assert!(top_k(scores, classes, truth, 1).is_err());
         assert!(log_loss(scores, classes, truth).is_err());

@@ -69,11 +69,17 @@ fn hooks_come_in_order_and_change_no_bit() {
     assert_eq!(diary.batches.iter().map(|batch| batch.step).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
     let last = diary.batches[19];
     assert_eq!((last.epoch, last.batch, last.of, last.rows, last.epoch_rows), (3, 4, 5, 6, 70));
-    assert_eq!(diary.ended.iter().map(|end| end.0).collect::<Vec<_>>(), history.epochs.iter().map(|e| e.loss).collect::<Vec<_>>());
+    assert_eq!(
+        diary.ended.iter().map(|end| end.0).collect::<Vec<_>>(),
+        history.epochs.iter().map(|e| e.loss).collect::<Vec<_>>()
+    );
     assert_eq!(history.epochs[3].lr, last.lr);
     // The mean of the batches' own losses is the epoch's.
     let mean = diary.batches[15..].iter().map(|b| b.loss * b.rows as f64).sum::<f64>() / 70.0;
-    assert!((mean - history.epochs[3].loss).abs() < 1e-12 && mean == last.epoch_loss || (mean - last.epoch_loss).abs() < 1e-12);
+    assert!(
+        (mean - history.epochs[3].loss).abs() < 1e-12 && mean == last.epoch_loss
+            || (mean - last.epoch_loss).abs() < 1e-12
+    );
     assert!(diary.ended.windows(2).all(|pair| pair[0].1 != pair[1].1), "parameters of each epoch");
 }
 
@@ -208,7 +214,8 @@ fn cross_validation_sees_no_row_that_it_is_scored_on() {
         let learned = evenkeel::model::Standardize::learn(&rest.subset(&kept).inputs, 5);
         assert_eq!(result.model.standardize.as_ref(), Some(&learned));
     }
-    assert!(results[1].score.accuracy() > 0.8);
+    let lost = results[0].score.mean_loss() / results[1].score.mean_loss();
+    assert!(lost > 2.0, "rows that are far away are hard only for the model that has not seen them: {lost}");
     // Leave one group out, as many models as groups.
     let groups: Vec<u32> = (0..90).map(|row| row / 23).collect();
     let folds = group_folds(&groups).unwrap();
