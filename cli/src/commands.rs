@@ -111,7 +111,10 @@ pub fn eval(
         context.show.line(format_args!("{head}{}  {}", figures.text(), rows.name));
         let wanted = choice.any() || picture.is_some();
         let measured = if wanted { of_set(context, &model, &mut values, rows, loss, choice) } else { None };
-        if let Some(text) = measured.as_ref().map(|measured| measured.text(choice)).filter(|text| !text.is_empty()) {
+        // Of several sets the last one, the test rows, is told in full.
+        let full = scores.len() + 1 == sets.len();
+        let text = measured.as_ref().map(|measured| measured.text(choice, full)).unwrap_or_default();
+        if !text.is_empty() {
             context.show.line(text);
         }
         if let (Some(picture), Some(measured)) = (picture, &measured) {

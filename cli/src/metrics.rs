@@ -164,11 +164,11 @@ pub fn measure(
 }
 
 impl Measured {
-    /// The chosen ones for people; empty if there are none.
+    /// The chosen ones for people; empty if there are none. Unless `full`, tables of classes only if they are named.
     #[must_use]
-    pub fn text(&self, choice: &Choice) -> String {
+    pub fn text(&self, choice: &Choice, full: bool) -> String {
         match self {
-            Measured::Classes(classes) => classes.text(choice),
+            Measured::Classes(classes) => classes.text(choice, full),
             Measured::Quantities(of) => {
                 let mut table = TextTable::new(["", ""], 1);
                 if choice.has("errors") {
@@ -209,15 +209,15 @@ impl Measured {
 }
 
 impl Classes {
-    fn text(&self, choice: &Choice) -> String {
+    fn text(&self, choice: &Choice, full: bool) -> String {
         let mut blocks = Vec::new();
         let two = self.names.len() == 2;
         let mut table = TextTable::new(["", "macro", "weighted", "micro"], 1);
         let of: [(&str, &str, fn(&Scores) -> f64); 3] =
             [("precision", "precision", |s| s.precision), ("recall", "recall", |s| s.recall), ("f1", "F1", |s| s.f1)];
         let mut any = false;
-        for (name, title, value) in of.into_iter().filter(|(name, ..)| choice.has(name)) {
-            any |= !name.is_empty();
+        for (_, title, value) in of.into_iter().filter(|(name, ..)| choice.has(name)) {
+            any = true;
             let figures = self.averages.iter().map(|scores| figure(Some(value(scores))));
             table.row([title.to_owned()].into_iter().chain(figures));
         }
@@ -244,7 +244,7 @@ impl Classes {
             lines.row([format!("calibration error, {BINS} bins"), figure(Some(self.calibration.expected))]);
         }
         blocks.push(lines.text("  ").trim_start_matches('\n').trim_end().to_owned());
-        let few = self.names.len() <= MOST_CLASSES;
+        let few = full && self.names.len() <= MOST_CLASSES;
         if choice.named("classes") || choice.has("classes") && few {
             blocks.push(self.class_table());
         }

@@ -84,6 +84,30 @@ fn a_sweep_killed_and_taken_up_gives_the_same_table() {
     println!("24 runs, killed {kills} times after {at:?} of them: the same table");
 }
 
+/// Runs of many epochs, so that none is over: all stop after their batch, and the message says how to go on.
+#[test]
+fn ctrl_c_ends_a_sweep() {
+    let dir = folder(90, "data = \"clouds.csv\"\nepochs = 1000000\npatience = 0\nseed = [1, 2, 3]\n");
+    let dir = dir.path();
+    let args = ["sweep", "grid.toml", "--threads", "2", "--quiet"];
+    let mut child = command(dir, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while !(dir.join("sweep/001/checkpoint.safetensors").exists()
+        && dir.join("sweep/002/checkpoint.safetensors").exists())
+    {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kill = format!("kill -INT {}", child.id());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    let message = "stopped after 0 of 3 runs; go on with: evenkeel sweep grid.toml --out sweep";
+    assert!(said.contains(message) && said.lines().count() == 1, "{said}");
+    assert!(!dir.join("sweep/003").exists() && !dir.join("sweep/results.csv").exists());
+}
+
 #[test]
 fn what_a_sweep_says_and_refuses() {
     let grid = "data = \"clouds.csv\"\nepochs = 3\npatience = 0\nmonitor = \"val-accuracy\"\nlr = [1e30, 0.01]\noptimizer = \"sgd\"\n";

@@ -14,7 +14,8 @@ const WIDTH: f64 = 720.0;
 pub fn svg(curve: &RateCurve, marks: &[(&str, f32)]) -> String {
     // What lies far above the beginning would flatten everything else.
     let begin = curve.points.first().map_or(1.0, |point| point.smoothed);
-    let most = curve.points.iter().map(|p| p.smoothed).fold(begin, f64::min) + 4.0 * begin.abs().max(1e-9);
+    let least = curve.points.iter().map(|p| p.smoothed).fold(begin, f64::min);
+    let most = begin + 0.5 * (begin - least).max(0.2 * begin.abs()).max(1e-9);
     let seen = |value: f64| value.is_finite().then(|| value.min(most));
     let smoothed: Vec<(f64, f64)> =
         curve.points.iter().filter_map(|p| Some((f64::from(p.lr).log10(), seen(p.smoothed)?))).collect();
@@ -77,11 +78,11 @@ pub fn svg(curve: &RateCurve, marks: &[(&str, f32)]) -> String {
     }
     for (at, (name, lr)) in marks.iter().enumerate() {
         let near = x(f64::from(*lr).log10()).clamp(left, right);
+        let (anchor, beside) = if near > (left + right) / 2.0 { ("end", near - 6.0) } else { ("start", near + 6.0) };
         let _ = writeln!(
             out,
             "<line class=\"best\" x1=\"{near:.1}\" x2=\"{near:.1}\" y1=\"{TOP}\" y2=\"{BOTTOM}\"/>\
-             <text class=\"mark halo\" x=\"{:.1}\" y=\"{:.1}\">{name} {}</text>",
-            near + 6.0,
+             <text class=\"mark halo\" text-anchor=\"{anchor}\" x=\"{beside:.1}\" y=\"{:.1}\">{name} {}</text>",
             TOP + 14.0 + 18.0 * at as f64,
             axis::short(f64::from(*lr))
         );

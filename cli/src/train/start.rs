@@ -89,7 +89,7 @@ impl Plan {
             };
             options = given.over(&base)?;
             // The run began where its configuration says; this checkpoint is only a stop on the way.
-            options.from = base.from;
+            (options.from, options.init) = (base.from, base.init);
         } else if from.canonicalize().ok() == out.join("model.safetensors").canonicalize().ok() {
             let message = format!(
                 "training would overwrite the weights it starts from: name another folder than {} with --out",
