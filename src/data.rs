@@ -1,5 +1,6 @@
 //! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
 
+mod folds;
 mod weights;
 
 use alloc::boxed::Box;
@@ -10,6 +11,7 @@ use crate::error::{Error, check_len};
 use crate::rng::{Purpose, Stream, shuffle};
 use crate::train::{Mixed, Targets};
 
+pub use folds::{group_folds, others};
 pub use weights::WeightedLabels;
 
 /// Rows of input features with their targets, borrowed.

@@ -184,6 +184,18 @@ pub enum Error {
         /// The loss.
         loss: &'static str,
     },
+    /// Rows cannot be divided into so many folds.
+    Folds {
+        /// Folds, or groups to leave out.
+        count: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// A metric of what has none.
+    Metric {
+        /// What is missing or wrong.
+        what: &'static str,
+    },
     /// A NaN or an infinity appeared.
     NonFinite {
         /// In what: `input`, `output`, `loss`, `gradient`, `statistics` (of a batch norm's batch), `weight`.
@@ -303,6 +315,10 @@ impl fmt::Display for Error {
                 f,
                 "the loss {loss} contains {name} already: remove the last layer of the network, outputs are turned into probabilities after training"
             ),
+            Error::Folds { count, rows } => {
+                write!(f, "{count} folds or groups of {rows} rows: there must be at least two, and no more than rows")
+            }
+            Error::Metric { what } => write!(f, "no metric: {what}"),
             Error::NonFinite { what, layer } => write!(f, "NaN or infinity in the {what} of layer {layer}"),
             Error::Layer { layer, name } => {
                 write!(f, "layer {layer} ({name}) has a parameter outside its range")

@@ -91,6 +91,8 @@ pub enum Purpose {
     Mixup = 32,
     /// Noise on the inputs of a batch; the step is that of the training step.
     Jitter = 33,
+    /// Which samples each fold of a cross-validation holds out; the step is the class.
+    Folds = 16,
 }
 
 /// A sequence of random words, one per element; see the module for the numbering.

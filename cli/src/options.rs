@@ -66,6 +66,12 @@ pub struct TrainOptions {
     /// Share of the rows held out for the test, stratified [default: 0, or 0.2 for the built-in digits]
     #[arg(long, value_name = "SHARE", help_heading = "Data", allow_negative_numbers = true)]
     pub test_split: Option<f64>,
+    /// Test on fold K of N, train on the others: stratified folds, drawn by the seed
+    #[arg(long, value_name = "K/N", help_heading = "Data")]
+    pub test_fold: Option<String>,
+    /// Test on the rows of a group, train on the others: subject=3; the column is no input
+    #[arg(long, value_name = "COLUMN=VALUE", help_heading = "Data")]
+    pub test_group: Option<String>,
     /// Learn mean and deviation of each input from the training rows and fold them into the image [default: true, with
     /// --from what the file was trained with]
     #[arg(long, value_name = "BOOL", help_heading = "Data")]

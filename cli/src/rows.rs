@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use evenkeel::{Dataset, Labels, Loss};
 
-use crate::data::{self, Header, RowFilter, Table, Target, TargetColumn, Task};
+use crate::data::{self, Groups, Header, RowFilter, Table, Target, TargetColumn, Task};
 use crate::digits;
 use crate::error::{Failure, Kind};
 use crate::options::{LossName, TrainOptions};
@@ -47,7 +47,11 @@ const TEST: u32 = 1;
 /// For files that cannot be read and shares that leave nothing to train on.
 pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     options.check()?;
-    let base = model.narrow(data_options(options));
+    let group = options.test_group.as_deref().map(Group::parse).transpose()?;
+    let base = data::Options {
+        group: group.as_ref().map(|group| group.column.clone()),
+        ..model.narrow(data_options(options))
+    };
     let main =
         Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
     let table = main.read(&base)?;
@@ -74,10 +78,17 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
         let message = format!("all rows of {name} are of class {only}: there is nothing to tell apart");
         return Err(Failure::new(Kind::Data, message));
     }
+    let groups = table.groups.clone();
     let mut train = Rows { set: dataset(table, options, &name)?, name };
     let mut test = main.further(&options.test, &options.test_labels, &options.test_where, &further, options)?;
     let mut validation =
         main.further(&options.validation, &options.validation_labels, &options.validation_where, &further, options)?;
+    if let (Some(group), Some(groups)) = (&group, &groups) {
+        test = Some(group.hold_out(&mut train, groups)?);
+    }
+    if let Some(fold) = &options.test_fold {
+        test = Some(hold_out_fold(&mut train, fold, options.seed())?);
+    }
     if test.is_none() {
         test = hold_out(&mut train, options.test_share(), options.seed(), TEST)?;
     }
@@ -332,6 +343,70 @@ fn suit(labels: &mut Labels, loss: Loss) {
         }
         _ => {}
     }
+}
+
+/// The group that is tested on: `subject=3`, or several as a row filter has them.
+struct Group {
+    column: String,
+    value: String,
+    filter: RowFilter,
+}
+
+impl Group {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let filter = filter(text)?;
+        let value = text.split_once('=').map_or("", |(_, value)| value).trim().to_owned();
+        Ok(Self { column: filter.column().to_owned(), value, filter })
+    }
+
+    fn hold_out(&self, rows: &mut Rows, groups: &Groups) -> Result<Rows, Failure> {
+        let is_held = |name: &String| *name == self.value || self.filter.passes_text(name) == Some(true);
+        let held: Vec<bool> = groups.names.iter().map(is_held).collect();
+        let of_group = |(_, id): &(u32, &u32)| held.get(**id as usize).copied().unwrap_or(false);
+        let held: Vec<u32> = (0..).zip(&groups.ids).filter(of_group).map(|(row, _)| row).collect();
+        let name = format!("the rows of {} where {}", rows.name, self.filter);
+        if held.is_empty() || held.len() == rows.set.rows() {
+            let which = if held.is_empty() { "no row" } else { "every row" };
+            let message = format!("--test-group {}: {which} of {} is of it", self.filter, rows.name);
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(take_out(rows, &held, name))
+    }
+}
+
+/// Fold `K/N` of the rows.
+fn hold_out_fold(rows: &mut Rows, fold: &str, seed: u64) -> Result<Rows, Failure> {
+    let wrong = |why: &str| Failure::new(Kind::Usage, format_args!("--test-fold {fold}: {why}"));
+    let numbers = fold.split_once('/').and_then(|(k, n)| Some((k.trim().parse().ok()?, n.trim().parse().ok()?)));
+    let (k, n): (usize, usize) = numbers.ok_or_else(|| wrong("expected fold and number of folds, such as 2/5"))?;
+    let folds = rows.set.folds(n, seed).map_err(|error| wrong(&error.to_string()))?;
+    let held = k.checked_sub(1).and_then(|k| folds.get(k)).ok_or_else(|| wrong("folds are counted from 1"))?;
+    let name = format!("fold {k} of {n} of {}", rows.name);
+    Ok(take_out(rows, held, name))
+}
+
+/// Moves rows to a set of their own.
+fn take_out(rows: &mut Rows, held: &[u32], name: String) -> Rows {
+    let taken = Rows { set: rows.set.subset(held), name };
+    rows.set = rows.set.subset(&evenkeel::data::others(rows.set.rows(), held));
+    taken
+}
+
+/// The groups of the training file, in the order they turn up.
+///
+/// # Errors
+/// For a file that cannot be read or has no such column.
+pub fn groups(options: &TrainOptions, column: &str) -> Result<Vec<String>, Failure> {
+    let base = data::Options { group: Some(column.to_owned()), ..data_options(options) };
+    let part =
+        Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
+    let name = part.name();
+    let groups = part.read(&base)?.groups.map(|groups| groups.names).unwrap_or_default();
+    if groups.len() < 2 {
+        let message = format!("{name}: column \"{column}\" has {} group, leaving one out takes two", groups.len());
+        return Err(Failure::new(Kind::Data, message));
+    }
+    Ok(groups)
 }
 
 fn hold_out(rows: &mut Rows, share: f64, seed: u64, which: u32) -> Result<Option<Rows>, Failure> {

@@ -26,8 +26,9 @@ use crate::show::Show;
 
 mod start;
 
+use start::Started;
+pub(crate) use start::start;
 pub use start::{Origin, Plan, read_config};
-use start::{Started, start};
 
 /// Set by Ctrl-C: training stops after the batch it is in.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);

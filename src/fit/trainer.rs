@@ -2,7 +2,8 @@
 
 use core::ops::ControlFlow;
 
-use super::{FitError, History, Monitor, Run};
+use super::observer::Listener;
+use super::{FitError, History, Monitor, Observer, Run};
 use crate::Level;
 use crate::data::View;
 use crate::model::Mlp;
@@ -114,12 +115,26 @@ impl Trainer {
     /// # Errors
     /// As [`Run::fit`].
     pub fn fit(&self, net: &mut Mlp, train: View<'_>, validation: Option<View<'_>>) -> Result<History, FitError> {
+        self.fit_observed(net, train, validation, &mut Listener(&mut |_| ControlFlow::Continue(())))
+    }
+
+    /// As [`fit`](Self::fit), with every hook of an [`Observer`]. Where it breaks, training ends with the weights of then.
+    ///
+    /// # Errors
+    /// As [`Run::fit_observed`].
+    pub fn fit_observed(
+        &self,
+        net: &mut Mlp,
+        train: View<'_>,
+        validation: Option<View<'_>>,
+        observer: &mut dyn Observer,
+    ) -> Result<History, FitError> {
         let mut run = Run::new(net.clone(), *self)?;
         #[cfg(feature = "rayon")]
         let split = crate::host::pool::Global;
         #[cfg(not(feature = "rayon"))]
         let split = crate::split::Serial;
-        run.fit(train, validation, &split, &mut |_| ControlFlow::Continue(()))?;
+        run.fit_observed(train, validation, &split, observer)?;
         *net = run.model;
         Ok(run.history)
     }

@@ -5,6 +5,7 @@ mod failures;
 mod interrupted;
 mod learning;
 mod memory;
+mod observers;
 mod refusals;
 mod stopping;
 

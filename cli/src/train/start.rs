@@ -89,7 +89,7 @@ impl Plan {
             };
             options = given.over(&base)?;
             // The run began where its configuration says; this checkpoint is only a stop on the way.
-            options.from = base.from;
+            (options.from, options.init) = (base.from, base.init);
         } else if from.canonicalize().ok() == out.join("model.safetensors").canonicalize().ok() {
             let message = format!(
                 "training would overwrite the weights it starts from: name another folder than {} with --out",
@@ -132,9 +132,9 @@ fn parse_net(net: &str) -> Result<Vec<evenkeel::Layer>, Failure> {
 }
 
 /// A run that can begin.
-pub(super) struct Started {
-    pub(super) sets: Sets,
-    pub(super) run: Run,
+pub(crate) struct Started {
+    pub(crate) sets: Sets,
+    pub(crate) run: Run,
     pub(super) note: Note,
     /// The options with every default filled in, for `config.toml`.
     pub(super) resolved: TrainOptions,
@@ -143,7 +143,7 @@ pub(super) struct Started {
 }
 
 /// Reads the data and makes the run.
-pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Result<Started, Failure> {
+pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Result<Started, Failure> {
     options.check()?;
     let known = match origin {
         Origin::New => None,
