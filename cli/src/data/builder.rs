@@ -1,4 +1,4 @@
-//! Rows in, table out: what text files and arrays have in common.
+//! Rows in, table out: what text files and arrays have in common, of one file or several.
 
 use super::columns::Plan;
 use super::error::{CellProblem, Error, Place, clip};
@@ -20,25 +20,43 @@ pub(crate) struct Builder<'a> {
     /// Rows taken, if a filter is at work; else all of them.
     kept: Option<Vec<u64>>,
     seen: u64,
+    /// Rows before this file.
+    before: u64,
+    /// Where this file has the columns of the first.
+    places: Vec<usize>,
+    named: bool,
     rows: usize,
     scratch: Vec<f64>,
 }
 
-/// A gathered file: its table and which of how many rows it holds.
+/// What was gathered: the table and which of how many rows it holds.
+#[derive(Default)]
 pub(crate) struct Built {
     pub(crate) table: Table,
     pub(crate) kept: Option<Vec<u64>>,
     pub(crate) seen: u64,
+    /// Arrays with the labels, if the inputs come from archives that have some.
+    pub(crate) labels: Vec<String>,
+}
+
+impl Built {
+    /// The table with the labels of another file.
+    pub(crate) fn with_labels(self, file: String, labels_file: String, labels: Self) -> Result<Table, Error> {
+        if labels.seen != self.seen {
+            return Err(Error::RowsDiffer { file, rows: self.seen, labels_file, labels: labels.seen });
+        }
+        Ok(Table { target: labels.table.target, ..self.table })
+    }
 }
 
 impl<'a> Builder<'a> {
-    /// `numeric_rows`: the targets are one row of an array, so several of them may be one-hot classes.
+    /// `named`: the columns have names in the file. `numeric_rows`: the targets are one row of an array, so several of them may be one-hot classes.
     pub(crate) fn new(
         file: &str,
         plan: Plan<'a>,
         options: &'a Options,
         chosen: Option<&'a [u64]>,
-        numeric_rows: bool,
+        (named, numeric_rows): (bool, bool),
     ) -> Result<Self, Error> {
         let names: Vec<String> = plan.targets.iter().map(|&c| plan.names[c].clone()).collect();
         let rows = numeric_rows && names.len() > 1;
@@ -49,6 +67,7 @@ impl<'a> Builder<'a> {
         let kept = (!plan.filters.is_empty()).then(Vec::new);
         Ok(Self {
             file: file.to_owned(),
+            places: (0..plan.names.len()).collect(),
             plan,
             options,
             inputs: Vec::new(),
@@ -58,9 +77,37 @@ impl<'a> Builder<'a> {
             chosen,
             kept,
             seen: 0,
+            before: 0,
+            named,
             rows: 0,
             scratch: Vec::new(),
         })
+    }
+
+    /// Goes on with a file that has the same columns; those with names may stand in another order.
+    pub(crate) fn next_file(&mut self, file: &str, names: &[String], named: bool) -> Result<(), Error> {
+        let other = |what: String| Err(Error::OtherColumns { file: file.to_owned(), what });
+        let first = &self.plan.names;
+        if names.len() != first.len() {
+            return other(format!("has {} columns, the first file has {}", names.len(), first.len()));
+        }
+        if named != self.named {
+            let (this, that) = if named { ("has", "has none") } else { ("has no", "has them") };
+            return other(format!("{this} names of columns, the first file {that}"));
+        }
+        if first != names {
+            let index: HashMap<&str, usize> = names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+            let places = first.iter().map(|name| index.get(name.as_str()).copied()).collect::<Option<Vec<usize>>>();
+            let Some(places) = places else {
+                let missing = first.iter().find(|name| !index.contains_key(name.as_str()));
+                return other(format!("has no column {:?}", clip(missing.map_or("", |name| name).as_bytes())));
+            };
+            self.places = places;
+        } else {
+            self.places = (0..first.len()).collect();
+        }
+        (self.file, self.before) = (file.to_owned(), self.seen);
+        Ok(())
     }
 
     /// Makes room for rows that are sure to come.
@@ -70,6 +117,13 @@ impl<'a> Builder<'a> {
 
     /// Takes a row of text fields, as many as there are columns.
     pub(crate) fn push_text<'f>(&mut self, line: u64, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
+        let places = std::mem::take(&mut self.places);
+        let result = self.push_fields(line, |c| field(places[c]));
+        self.places = places;
+        result
+    }
+
+    fn push_fields<'f>(&mut self, line: u64, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
         let place = Place::Line(line);
         let number = self.seen;
         self.seen += 1;
@@ -124,7 +178,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn push_numbers(&mut self, row: &[f64], whole_type: bool) -> Result<(), Error> {
         let number = self.seen;
         self.seen += 1;
-        let place = Place::Row(number);
+        let place = Place::Row(number - self.before);
         let passes =
             self.plan.filters.iter().all(|(column, f)| f.passes_number(column.map_or(number as f64, |c| row[c])));
         if !passes || !self.is_chosen(number) {
@@ -174,7 +228,7 @@ impl<'a> Builder<'a> {
             target,
             groups: self.groups,
         };
-        Ok(Built { table, kept: self.kept, seen: self.seen })
+        Ok(Built { table, kept: self.kept, seen: self.seen, labels: Vec::new() })
     }
 
     fn is_chosen(&self, row: u64) -> bool {

@@ -23,8 +23,14 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// `named` tells whether the names stand in the file; without, they are the columns' numbers.
-    pub(crate) fn new(file: &str, names: Vec<String>, named: bool, options: &'a Options) -> Result<Self, Error> {
+    /// `named` tells whether the names stand in the file; without, they are the columns' numbers. In an array (not `text`)
+    /// nothing tells a target from an input: a column is one only where the user says so.
+    pub(crate) fn new(
+        file: &str,
+        names: Vec<String>,
+        (named, text): (bool, bool),
+        options: &'a Options,
+    ) -> Result<Self, Error> {
         let header = Header::new(file, &names);
         let ignored = header.ignored(options)?;
         header.check_names(&ignored)?;
@@ -50,6 +56,7 @@ impl<'a> Plan<'a> {
             TargetColumn::Columns(wanted) => {
                 wanted.iter().map(|name| header.find(name, "the target")).collect::<Result<_, _>>()?
             }
+            TargetColumn::Auto if !text => Vec::new(),
             TargetColumn::Auto => {
                 let free = || (0..names.len()).rev().filter(|&c| !taken[c]);
                 let called = free().find(|&c| TARGET_NAMES.iter().any(|t| names[c].eq_ignore_ascii_case(t)));

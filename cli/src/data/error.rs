@@ -1,6 +1,7 @@
 //! What can be wrong with a data file, said so that the user can mend it: which file, which line or row, which column,
 //! what was found and what would be right.
 
+use super::unpack::Packing;
 use std::fmt;
 use std::io;
 
@@ -99,7 +100,7 @@ pub enum Error {
         file: String,
     },
     /// The path is a directory.
-    #[error("{file}: is a directory; give a data file (CSV, NPY or IDX)")]
+    #[error("{file}: is a directory; give a data file (CSV, NPY, NPZ or IDX), or several as in folder/*.csv")]
     Directory {
         /// The path.
         file: String,
@@ -119,7 +120,7 @@ pub enum Error {
         file: String,
     },
     /// The file is of a kind that is not read.
-    #[error("{file}: is {found}, not CSV, NPY or IDX; {advice}")]
+    #[error("{file}: is {found}, not CSV, NPY, NPZ or IDX; {advice}")]
     Kind {
         /// The file.
         file: String,
@@ -128,28 +129,69 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
-    /// A gzip file ends too early.
-    #[error("{file}: the gzip data ends too early: the file is cut off; copy or download it again")]
-    GzipCut {
+    /// A pattern of file names that cannot be read, or that nothing fits.
+    #[error("{pattern}: {what}; * stands for any part of a name, as in logs/*.csv")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Files of one set have different columns.
+    #[error("{file}: {what}; files of one set have the same columns")]
+    OtherColumns {
         /// The file.
+        file: String,
+        /// What it has, and what the first file has.
+        what: String,
+    },
+    /// An archive has no such array, or none that is called like inputs.
+    #[error(
+        "{file}: {}; its arrays are {available}: name one behind a colon, as in data.npz:x",
+        wanted.as_ref().map_or("no array is called x or x_train".to_owned(), |name| format!("has no array {name:?}"))
+    )]
+    NoSuchArray {
+        /// The file.
+        file: String,
+        /// The name asked for.
+        wanted: Option<String>,
+        /// The arrays there are, shortened.
+        available: String,
+    },
+    /// An array is asked of what is no archive.
+    #[error("{file}: the name behind the colon is that of an array, but the file is no NPZ archive")]
+    NoArchive {
+        /// The file and the array.
         file: String,
     },
-    /// A gzip file is damaged.
-    #[error("{file}: the gzip data is damaged ({what}); copy or download it again")]
-    GzipDamaged {
+    /// A packed file ends too early.
+    #[error("{file}: the {} data ends too early: the file is cut off; copy or download it again", packing.name())]
+    PackedCut {
         /// The file.
         file: String,
+        /// How it is packed.
+        packing: Packing,
+    },
+    /// A packed file is damaged.
+    #[error("{file}: the {} data is damaged ({what}); copy or download it again", packing.name())]
+    PackedDamaged {
+        /// The file.
+        file: String,
+        /// How it is packed.
+        packing: Packing,
         /// The unpacker's words.
         what: String,
     },
-    /// A gzip file unpacks to absurdly much.
+    /// A packed file unpacks to absurdly much.
     #[error(
         "{file}: unpacks to more than {limit} bytes (64 MiB + 100 times its packed size), which real data hardly \
-         does; if it is meant, unpack it first with gunzip"
+         does; if it is meant, unpack it first with {}", packing.tool()
     )]
-    GzipBomb {
+    Bomb {
         /// The file.
         file: String,
+        /// How it is packed.
+        packing: Packing,
         /// The limit that was passed.
         limit: u64,
     },

@@ -4,6 +4,7 @@ use super::*;
 
 mod arrays;
 mod files;
+mod packed;
 mod tables;
 
 fn csv(text: &str) -> Result<Table, Error> {
