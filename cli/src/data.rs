@@ -7,12 +7,14 @@
 //! Text files: the delimiter (comma, semicolon or tab) and a header line are recognised; a header is what holds no numbers.
 //! Columns are called by their names, or by their numbers counted from 1.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 mod array;
 mod builder;
 mod columns;
 mod csv;
+mod encode;
 mod error;
 mod filter;
 mod idx;
@@ -24,6 +26,7 @@ mod source;
 mod unpack;
 mod write;
 
+pub use encode::{Categorical, Encoding, Missing};
 pub use error::{Cell, CellProblem, Error, Place};
 pub use filter::{FilterError, RowFilter};
 pub use source::{Format, Source};
@@ -41,8 +44,11 @@ pub struct Table {
     pub rows: usize,
     /// Number of inputs of a row.
     pub cols: usize,
-    /// Names of the inputs; a file without names has their numbers, counted from 1.
+    /// Names of the columns that the inputs are made of; a file without names has their numbers, counted from 1. A
+    /// categorical one is several inputs.
     pub feature_names: Vec<String>,
+    /// Categories of each categorical column.
+    pub categories: BTreeMap<String, Vec<String>>,
     /// What is to be learned, if the file or a label file says.
     pub target: Option<Target>,
     /// Which rows belong together, if a column says.
@@ -138,6 +144,16 @@ pub struct Options {
     pub labels: Option<PathBuf>,
     /// Whether there is a header line.
     pub header: Header,
+    /// Which columns of inputs are categories.
+    pub categorical: Categorical,
+    /// A trained model's categories, whose columns are known then: others are an error.
+    pub categories: Option<BTreeMap<String, Vec<String>>>,
+    /// A category that the model does not know is none of its own, and no error.
+    pub unknown_as_zeros: bool,
+    /// What happens to missing cells: where they are filled, they are NaN in the table ([`Encoding::fill_in`]).
+    pub missing: Missing,
+    /// Texts that count as missing beside the usual ones.
+    pub missing_as: Vec<String>,
     /// Lets `nan` and `inf` through among the inputs.
     pub allow_nonfinite: bool,
 }
@@ -213,6 +229,7 @@ impl Table {
             rows: rows.len(),
             cols: self.cols,
             feature_names: self.feature_names.clone(),
+            categories: self.categories.clone(),
             target: self.target.as_ref().map(|target| match target {
                 Target::Classes { labels, names } => {
                     Target::Classes { labels: pick(labels, &rows, 1), names: names.clone() }

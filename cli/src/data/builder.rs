@@ -1,6 +1,7 @@
 //! Rows in, table out: what text files and arrays have in common, of one file or several.
 
 use super::columns::Plan;
+use super::encode::{Categorical, Categories, Missing, is_missing};
 use super::error::{CellProblem, Error, Place, clip};
 use super::labels::{Labels, narrow, parse_value};
 use super::{Groups, Options, Table};
@@ -11,7 +12,12 @@ pub(crate) struct Builder<'a> {
     file: String,
     plan: Plan<'a>,
     options: &'a Options,
+    /// For each row and column of inputs a number, the number of its category, or NaN where it is missing.
     inputs: Vec<f32>,
+    /// What each column of inputs is: categories, or numbers.
+    kinds: Vec<Option<Categories>>,
+    /// Whether the first row still has to say which columns are categories.
+    undecided: bool,
     labels: Option<Labels>,
     groups: Option<Groups>,
     group_ids: HashMap<String, u32>,
@@ -64,13 +70,24 @@ impl<'a> Builder<'a> {
             .then(|| Labels::new(file, names, options.task, options.classes.as_deref(), rows))
             .transpose()?;
         let groups = plan.group.map(|c| Groups { column: plan.names[c].clone(), ..Groups::default() });
-        let kept = (!plan.filters.is_empty()).then(Vec::new);
+        let kept = (!plan.filters.is_empty() || options.missing == Missing::Drop).then(Vec::new);
+        let kinds = plan.inputs.iter().enumerate().map(|(at, &c)| {
+            // A trained model's names go before those of the file, which may have none.
+            let name = options.features.as_ref().and_then(|names| names.get(at)).unwrap_or(&plan.names[c]);
+            match &options.categories {
+                Some(known) => known.get(name).map(|names| Categories::new(Some(names))),
+                None => plan.categorical.contains(&c).then(|| Categories::new(None)),
+            }
+        });
+        let kinds = kinds.collect();
         Ok(Self {
             file: file.to_owned(),
             places: (0..plan.names.len()).collect(),
             plan,
             options,
             inputs: Vec::new(),
+            kinds,
+            undecided: options.categorical == Categorical::Auto && options.categories.is_none(),
             labels,
             groups,
             group_ids: HashMap::new(),
@@ -144,17 +161,33 @@ impl<'a> Builder<'a> {
                 _ => return Ok(()),
             }
         }
-        for &c in &self.plan.inputs {
-            let text = text(&self.file, line, c, field(c))?;
-            let value = match parse_value(text) {
-                // What the check refused is `nan` or `inf` as it stands.
-                Err(CellProblem::NotFinite { .. }) if self.options.allow_nonfinite => text.parse().unwrap_or(f32::NAN),
-                Err(CellProblem::NotANumber { found }) => {
-                    return Err(self.error(place, c, CellProblem::TextInput { found }));
+        if self.undecided {
+            self.decide(line, &field)?;
+        }
+        let lenient = self.options.missing != Missing::Refuse;
+        let missing = |text: &str| lenient && is_missing(text, &self.options.missing_as);
+        if self.options.missing == Missing::Drop {
+            for &c in &self.plan.inputs {
+                if missing(text(&self.file, line, c, field(c))?) {
+                    return Ok(());
                 }
-                value => value.map_err(|problem| self.error(place, c, problem))?,
+            }
+        }
+        for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
+            let text = text(&self.file, line, c, field(c))?;
+            let value = match (kind, parse_value(text)) {
+                _ if missing(text) => Ok(f32::NAN),
+                (Some(_), _) if text.is_empty() => Err(CellProblem::Empty),
+                (Some(categories), _) => categories.id(text, self.options.unknown_as_zeros).map(category),
+                // What the check refused is `nan` or `inf` as it stands.
+                (None, Err(CellProblem::NotFinite { .. })) if self.options.allow_nonfinite => {
+                    Ok(text.parse().unwrap_or(f32::NAN))
+                }
+                (None, Err(CellProblem::NotANumber { found })) => Err(CellProblem::TextInput { found }),
+                (None, value) => value,
             };
-            push(&mut self.inputs, value);
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            push(&mut self.inputs, value.map_err(problem)?);
         }
         if let Some(labels) = &mut self.labels {
             for &c in &self.plan.targets {
@@ -184,12 +217,22 @@ impl<'a> Builder<'a> {
         if !passes || !self.is_chosen(number) {
             return Ok(());
         }
-        for &c in &self.plan.inputs {
-            let value = match narrow(row[c]) {
-                Err(CellProblem::NotFinite { .. }) if self.options.allow_nonfinite => row[c] as f32,
-                value => value.map_err(|problem| self.error(place, c, problem))?,
+        let lenient = self.options.missing != Missing::Refuse;
+        if self.options.missing == Missing::Drop && self.plan.inputs.iter().any(|&c| row[c].is_nan()) {
+            return Ok(());
+        }
+        for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
+            let value = match (kind, narrow(row[c])) {
+                _ if lenient && row[c].is_nan() => Ok(f32::NAN),
+                (Some(_), Err(problem)) => Err(problem),
+                (Some(categories), Ok(_)) => {
+                    categories.id(&row[c].to_string(), self.options.unknown_as_zeros).map(category)
+                }
+                (None, Err(CellProblem::NotFinite { .. })) if self.options.allow_nonfinite => Ok(row[c] as f32),
+                (None, value) => value,
             };
-            push(&mut self.inputs, value);
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            push(&mut self.inputs, value.map_err(problem)?);
         }
         if let Some(labels) = &mut self.labels {
             self.scratch.clear();
@@ -211,7 +254,9 @@ impl<'a> Builder<'a> {
             return Err(Error::NoRows { file: self.file });
         }
         if self.rows == 0 && self.chosen.is_none_or(|chosen| !chosen.is_empty()) && self.kept.is_some() {
-            let filters = self.plan.filters.iter().map(|(_, f)| f.to_string()).collect::<Vec<_>>().join(" and ");
+            let dropped = (self.options.missing == Missing::Drop).then(|| "no cell missing".to_owned());
+            let filters = self.plan.filters.iter().map(|(_, filter)| filter.to_string()).chain(dropped);
+            let filters = filters.collect::<Vec<_>>().join(" and ");
             return Err(Error::AllFiltered { file: self.file, seen: self.seen, filters });
         }
         // What growing left over goes back only if it is worth a copy.
@@ -220,15 +265,31 @@ impl<'a> Builder<'a> {
         }
         let target = self.labels.map(|labels| labels.finish(&self.file)).transpose()?;
         let Plan { mut names, inputs, .. } = self.plan;
+        let (values, cols, found) = one_hot(self.inputs, self.kinds);
+        let name = |at: usize| self.options.features.as_ref().map_or(&names[inputs[at]], |names| &names[at]).clone();
+        let categories = found.into_iter().map(|(at, categories)| (name(at), categories)).collect();
         let table = Table {
-            inputs: self.inputs,
+            inputs: values,
             rows: self.rows,
-            cols: inputs.len(),
+            cols,
+            categories,
             feature_names: inputs.iter().map(|&c| std::mem::take(&mut names[c])).collect(),
             target,
             groups: self.groups,
         };
         Ok(Built { table, kept: self.kept, seen: self.seen, labels: Vec::new() })
+    }
+
+    /// Takes the columns for categories whose cell in this row is text.
+    fn decide<'f>(&mut self, line: u64, field: &impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
+        self.undecided = false;
+        for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
+            let text = text(&self.file, line, c, field(c))?;
+            if text.parse::<f64>().is_err() && !is_missing(text, &self.options.missing_as) {
+                *kind = Some(Categories::new(None));
+            }
+        }
+        Ok(())
     }
 
     fn is_chosen(&self, row: u64) -> bool {
@@ -259,6 +320,38 @@ impl<'a> Builder<'a> {
     fn error(&self, place: Place, column: usize, problem: CellProblem) -> Error {
         Error::cell(&self.file, place, &self.plan.names[column], problem)
     }
+}
+
+/// The number of a category, NaN for none of them: exact, since there are fewer than 2^24.
+fn category(id: Option<u32>) -> f32 {
+    id.map_or(f32::NAN, |id| id as f32)
+}
+
+/// Rows with an input for each category in the place of its number, their width, and the categories of each column that
+/// has some. What is NaN there is none of the categories.
+fn one_hot(inputs: Vec<f32>, kinds: Vec<Option<Categories>>) -> (Vec<f32>, usize, Vec<(usize, Vec<String>)>) {
+    let columns = kinds.len();
+    if kinds.iter().all(Option::is_none) {
+        return (inputs, columns, Vec::new());
+    }
+    let kinds: Vec<_> = kinds.into_iter().map(|kind| kind.map(Categories::finish)).collect();
+    let width = kinds.iter().map(|kind| kind.as_ref().map_or(1, |(names, _)| names.len())).sum();
+    let mut rows = Vec::with_capacity(inputs.len() / columns * width);
+    for row in inputs.chunks_exact(columns) {
+        for (value, kind) in row.iter().zip(&kinds) {
+            let Some((names, places)) = kind else {
+                rows.push(*value);
+                continue;
+            };
+            let start = rows.len();
+            rows.resize(start + names.len(), 0.0);
+            if !value.is_nan() {
+                rows[start + places[*value as usize] as usize] = 1.0;
+            }
+        }
+    }
+    let found = kinds.into_iter().enumerate().filter_map(|(at, kind)| Some((at, kind?.0)));
+    (rows, width, found.collect())
 }
 
 /// A field as text, without the spaces around it: no number or name starts or ends in one.

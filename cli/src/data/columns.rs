@@ -1,5 +1,6 @@
 //! Which column is what: inputs, target, group, filters, and those left out.
 
+use super::encode::Categorical;
 use super::error::{Error, list};
 use super::filter::RowFilter;
 use super::{Options, TargetColumn};
@@ -17,6 +18,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) names: Vec<String>,
     pub(crate) inputs: Vec<usize>,
     pub(crate) targets: Vec<usize>,
+    /// Inputs that the user says are categories.
+    pub(crate) categorical: Vec<usize>,
     pub(crate) group: Option<usize>,
     /// The column that decides (`None`: the row's number) and its condition.
     pub(crate) filters: Vec<(Option<usize>, &'a RowFilter)>,
@@ -104,7 +107,17 @@ impl<'a> Plan<'a> {
         if inputs.is_empty() {
             return Err(Error::NoInputs { file: file.to_owned() });
         }
-        Ok(Self { inputs, targets, group, filters, names })
+        let mut categorical = Vec::new();
+        if let Categorical::Columns(wanted) = &options.categorical {
+            for name in wanted {
+                let column = header.find(name, "categories")?;
+                if !inputs.contains(&column) {
+                    return Err(Error::NoInput { file: file.to_owned(), column: name.clone() });
+                }
+                categorical.push(column);
+            }
+        }
+        Ok(Self { inputs, targets, categorical, group, filters, names })
     }
 
     /// The plan for a file of labels: every column (of which a text file must have just one, or name it) is a target.
@@ -120,7 +133,7 @@ impl<'a> Plan<'a> {
             }
             _ => (0..names.len()).collect(),
         };
-        Ok(Self { inputs: Vec::new(), targets, group: None, filters: Vec::new(), names })
+        Ok(Self { inputs: Vec::new(), targets, categorical: Vec::new(), group: None, filters: Vec::new(), names })
     }
 }
 

@@ -2,92 +2,11 @@
 //! what was found and what would be right.
 
 use super::unpack::Packing;
-use std::fmt;
 use std::io;
 
-/// A place in a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cell {
-    /// The file, as the user named it.
-    pub file: String,
-    /// Line of a text file or row of an array.
-    pub place: Place,
-    /// Name of the column, or its number counted from 1.
-    pub column: String,
-}
+mod cell;
 
-/// How a row is pointed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Line of a text file, counted from 1.
-    Line(u64),
-    /// Row of an array, counted from 0 as array tools do.
-    Row(u64),
-}
-
-impl fmt::Display for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Place::Line(line) => write!(f, "{}: line {line}, column \"{}\"", self.file, self.column),
-            Place::Row(row) => write!(f, "{}: row {row} (counted from 0), column {}", self.file, self.column),
-        }
-    }
-}
-
-/// What is wrong in one cell.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CellProblem {
-    /// Text where a number belongs.
-    #[error("expected a number, found {found:?}")]
-    NotANumber {
-        /// The text.
-        found: String,
-    },
-    /// Text in an input column.
-    #[error("expected a number, found {found:?}; inputs are numbers: leave a text column out with --ignore")]
-    TextInput {
-        /// The text.
-        found: String,
-    },
-    /// Nothing between two delimiters.
-    #[error("expected a value, found nothing; fill the cell or leave the row out")]
-    Empty,
-    /// `nan` or `inf`.
-    #[error("expected a finite number, found {found:?}")]
-    NotFinite {
-        /// The text or value.
-        found: String,
-    },
-    /// A finite number beyond the largest 32-bit float.
-    #[error("{found} is too large for a 32-bit float (at most 3.4e38); scale the column down")]
-    TooLarge {
-        /// The text or value.
-        found: String,
-    },
-    /// A label the trained model does not know.
-    #[error("unknown class {found:?}; the model knows {known}")]
-    UnknownClass {
-        /// The label.
-        found: String,
-        /// The class names, shortened.
-        known: String,
-    },
-    /// A number that cannot be a class.
-    #[error("expected a class as a whole number, found {found}; for quantities use --task values")]
-    NotAClass {
-        /// The number.
-        found: String,
-    },
-    /// A row that should hold a single 1 and otherwise 0.
-    #[error("expected one 1 and otherwise 0 (one-hot classes), found {ones} ones and {others} other values")]
-    NotOneHot {
-        /// Cells that are 1.
-        ones: usize,
-        /// Cells that are neither 0 nor 1.
-        others: usize,
-    },
-}
+pub use cell::{Cell, CellProblem, Place};
 
 /// Why data was not read.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +55,14 @@ pub enum Error {
         pattern: String,
         /// What is wrong.
         what: String,
+    },
+    /// Categories are asked of a column that is no input.
+    #[error("{file}: column \"{column}\" cannot be categories: it is no input (target, group, or left out)")]
+    NoInput {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
     },
     /// Files of one set have different columns.
     #[error("{file}: {what}; files of one set have the same columns")]

@@ -3,6 +3,7 @@
 use super::*;
 
 mod arrays;
+mod encode;
 mod files;
 mod packed;
 mod tables;
