@@ -1,4 +1,4 @@
-//! Reading tables of numbers: CSV, NPY, NPZ and IDX files, plain or packed with gzip or zstd.
+//! Reading tables of numbers: CSV, NPY, NPZ, IDX and Parquet files, plain or packed with gzip or zstd.
 //!
 //! [`read`] opens a file, tells its format by its first bytes, and gives a [`Table`]: inputs as 32-bit floats, row by row,
 //! and a [`Target`] if there is one. Everything is read as a stream, no number found in a file is trusted before it was
@@ -21,6 +21,11 @@ mod idx;
 mod labels;
 mod npy;
 mod npz;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "data/parquet_absent.rs"]
+mod parquet;
 mod set;
 mod source;
 mod unpack;

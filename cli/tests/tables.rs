@@ -28,8 +28,19 @@ fn table(rows: usize, seed: u64) -> (String, Vec<[f32; 3]>, Vec<u32>) {
 /// Trains for 30 epochs, unless `args` say otherwise.
 fn trained(dir: &Path, out: &str, args: &[&str]) {
     let epochs: &[&str] = if args.contains(&"--epochs") { &[] } else { &["--epochs", "30"] };
-    let fixed =
-        ["--net", "dense(8) relu dense(2)", "--seed", "3", "--lr", "0.03", "--quiet", "--validation-split", "0.2", "--out", out];
+    let fixed = [
+        "--net",
+        "dense(8) relu dense(2)",
+        "--seed",
+        "3",
+        "--lr",
+        "0.03",
+        "--quiet",
+        "--validation-split",
+        "0.2",
+        "--out",
+        out,
+    ];
     ok(dir, &[&["train"], args, epochs, &fixed].concat());
 }
 

@@ -133,15 +133,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes a row of text fields, as many as there are columns.
-    pub(crate) fn push_text<'f>(&mut self, line: u64, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
+    pub(crate) fn push_text<'f>(&mut self, place: Place, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
         let places = std::mem::take(&mut self.places);
-        let result = self.push_fields(line, |c| field(places[c]));
+        let result = self.push_fields(place, |c| field(places[c]));
         self.places = places;
         result
     }
 
-    fn push_fields<'f>(&mut self, line: u64, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
-        let place = Place::Line(line);
+    fn push_fields<'f>(&mut self, place: Place, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
         let number = self.seen;
         self.seen += 1;
         if !self.is_chosen(number) {
@@ -150,7 +149,7 @@ impl<'a> Builder<'a> {
         for (column, filter) in &self.plan.filters {
             let passes = match column {
                 None => Some(filter.passes_number(number as f64)),
-                Some(c) => filter.passes_text(text(&self.file, line, *c, field(*c))?),
+                Some(c) => filter.passes_text(text(&self.file, place, *c, field(*c))?),
             };
             match (passes, column) {
                 (Some(true), _) => {}
@@ -162,19 +161,19 @@ impl<'a> Builder<'a> {
             }
         }
         if self.undecided {
-            self.decide(line, &field)?;
+            self.decide(place, &field)?;
         }
         let lenient = self.options.missing != Missing::Refuse;
         let missing = |text: &str| lenient && is_missing(text, &self.options.missing_as);
         if self.options.missing == Missing::Drop {
             for &c in &self.plan.inputs {
-                if missing(text(&self.file, line, c, field(c))?) {
+                if missing(text(&self.file, place, c, field(c))?) {
                     return Ok(());
                 }
             }
         }
         for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
-            let text = text(&self.file, line, c, field(c))?;
+            let text = text(&self.file, place, c, field(c))?;
             let value = match (kind, parse_value(text)) {
                 _ if missing(text) => Ok(f32::NAN),
                 (Some(_), _) if text.is_empty() => Err(CellProblem::Empty),
@@ -191,13 +190,13 @@ impl<'a> Builder<'a> {
         }
         if let Some(labels) = &mut self.labels {
             for &c in &self.plan.targets {
-                let label = text(&self.file, line, c, field(c))?;
+                let label = text(&self.file, place, c, field(c))?;
                 let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
                 labels.push_text(label).map_err(problem)?;
             }
         }
         if let Some(c) = self.plan.group {
-            let name = text(&self.file, line, c, field(c))?;
+            let name = text(&self.file, place, c, field(c))?;
             if name.is_empty() {
                 return Err(self.error(place, c, CellProblem::Empty));
             }
@@ -281,10 +280,10 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes the columns for categories whose cell in this row is text.
-    fn decide<'f>(&mut self, line: u64, field: &impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
+    fn decide<'f>(&mut self, place: Place, field: &impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
         self.undecided = false;
         for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
-            let text = text(&self.file, line, c, field(c))?;
+            let text = text(&self.file, place, c, field(c))?;
             if text.parse::<f64>().is_err() && !is_missing(text, &self.options.missing_as) {
                 *kind = Some(Categories::new(None));
             }
@@ -355,7 +354,8 @@ fn one_hot(inputs: Vec<f32>, kinds: Vec<Option<Categories>>) -> (Vec<f32>, usize
 }
 
 /// A field as text, without the spaces around it: no number or name starts or ends in one.
-fn text<'f>(file: &str, line: u64, column: usize, field: &'f [u8]) -> Result<&'f str, Error> {
+fn text<'f>(file: &str, place: Place, column: usize, field: &'f [u8]) -> Result<&'f str, Error> {
+    let (Place::Line(line) | Place::Row(line)) = place;
     let not_utf8 = |_| Error::NotUtf8 { file: file.to_owned(), line, field: column + 1 };
     std::str::from_utf8(field.trim_ascii()).map_err(not_utf8)
 }

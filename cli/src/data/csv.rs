@@ -5,7 +5,7 @@
 
 use super::Header;
 use super::columns::MAX_COLUMNS;
-use super::error::{Error, clip};
+use super::error::{Error, Place, clip};
 use super::set::Set;
 use super::source::Source;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
@@ -29,7 +29,7 @@ pub(crate) fn read(source: Source<'_>, set: &mut Set<'_>) -> Result<(), Error> {
             let (line, found) = (record.line, record.len());
             return Err(Error::Ragged { file: file.clone(), line, found, first: first_line, expected: columns });
         }
-        builder.push_text(record.line, |c| record.field(c))
+        builder.push_text(Place::Line(record.line), |c| record.field(c))
     };
     if !named {
         push(&first)?;

@@ -19,7 +19,7 @@ pub enum Error {
         file: String,
     },
     /// The path is a directory.
-    #[error("{file}: is a directory; give a data file (CSV, NPY, NPZ or IDX), or several as in folder/*.csv")]
+    #[error("{file}: is a directory; give a data file (CSV, NPY, NPZ, IDX or Parquet), or several as in folder/*.csv")]
     Directory {
         /// The path.
         file: String,
@@ -39,7 +39,7 @@ pub enum Error {
         file: String,
     },
     /// The file is of a kind that is not read.
-    #[error("{file}: is {found}, not CSV, NPY, NPZ or IDX; {advice}")]
+    #[error("{file}: is {found}, not CSV, NPY, NPZ, IDX or Parquet; {advice}")]
     Kind {
         /// The file.
         file: String,

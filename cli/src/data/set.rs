@@ -6,7 +6,7 @@ use super::builder::{Builder, Built};
 use super::columns::Plan;
 use super::error::Error;
 use super::source::{Format, Source};
-use super::{Options, Part, csv, idx, npy};
+use super::{Options, Part, csv, idx, npy, parquet};
 
 /// The files that a path means: itself if it exists, else those of a list with commas, else those that a pattern such as
 /// `logs/*.csv` fits, in the order of their names.
@@ -60,6 +60,7 @@ impl<'a> Set<'a> {
                 Format::Csv => csv::read(source, &mut set)?,
                 Format::Npy => npy::read(source, &mut set)?,
                 Format::Idx => idx::read(source, &mut set)?,
+                Format::Parquet => parquet::read(source, &mut set)?,
             }
         }
         let mut built = set.builder.map(Builder::finish).transpose()?.unwrap_or_default();

@@ -21,6 +21,8 @@ pub enum Format {
     Npy,
     /// The array file of the MNIST data sets.
     Idx,
+    /// Apache Parquet.
+    Parquet,
 }
 
 /// An open, unpacked data file.
@@ -115,11 +117,7 @@ impl<'a> Source<'a> {
     fn array(mut self, again: Option<Box<dyn ReadSeek>>, member: Option<&str>) -> Result<Self, Error> {
         let archive = match (again, self.packing) {
             (Some(file), None) => file,
-            _ => {
-                let mut bytes = Vec::new();
-                self.reader.read_to_end(&mut bytes).map_err(|error| self.error(error))?;
-                npz::in_memory(bytes)
-            }
+            _ => npz::in_memory(self.read_all()?),
         };
         let array = npz::open(&self.name, archive, member)?;
         // The name has the array's already if the user gave it.
@@ -155,6 +153,16 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// All bytes that are still to come.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub(crate) fn read_all(&mut self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes).map_err(|error| self.error(error))?;
+        Ok(bytes)
     }
 
     /// How many bytes are still to come, if that is known: not for packed files and pipes.
@@ -238,7 +246,7 @@ fn format_of(name: &str, start: &[u8]) -> Result<Format, Error> {
         [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] => {
             kind("a picture", "collect the pictures in an NPY or IDX file")
         }
-        [b'P', b'A', b'R', b'1', ..] => kind("a Parquet file", AS_CSV),
+        [b'P', b'A', b'R', b'1', ..] => Ok(Format::Parquet),
         [0x89, b'H', b'D', b'F', ..] => kind("an HDF5 file", AS_CSV),
         [b'B', b'Z', b'h', ..] => kind("packed with bzip2", "unpack it, or pack it with gzip or zstd"),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => kind("packed with xz", "unpack it, or pack it with gzip or zstd"),

@@ -6,6 +6,8 @@ mod arrays;
 mod encode;
 mod files;
 mod packed;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod tables;
 
 fn csv(text: &str) -> Result<Table, Error> {
