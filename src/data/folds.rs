@@ -23,9 +23,9 @@ impl Dataset {
         }
         let mut classes = BTreeMap::<u32, Vec<u32>>::new();
         for row in 0..rows {
-            let class = match &self.labels {
+            let class = match self.labels.unweighted() {
                 Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
-                Labels::Values(_) => 0,
+                _ => 0,
             };
             classes.entry(class).or_default().push(row as u32);
         }
