@@ -289,7 +289,7 @@ impl fmt::Display for Error {
             Error::AllWeightsZero => f.write_str("all weights are 0: nothing would be learned"),
             Error::NoVariance { layer } => write!(
                 f,
-                "the outputs of layer {layer} are the same for all rows, or not finite: lsuv needs rows that differ"
+                "the outputs of layer {layer} do not vary, or are not finite: lsuv needs rows that differ"
             ),
             Error::ClassWeight { class, weights } => {
                 write!(f, "class {class} has no weight: there are {weights}, one for each class counted from 0")

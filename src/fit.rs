@@ -9,6 +9,7 @@ mod finder;
 mod folds;
 mod history;
 mod observer;
+mod outputs;
 mod score;
 mod trainer;
 
@@ -30,6 +31,7 @@ pub use finder::{RateCurve, RatePoint, RateSearch};
 pub use folds::{CrossValidation, FoldResult, cross_validate, mean_and_deviation};
 pub use history::{EpochRecord, Event, Finish, History, Monitor};
 pub use observer::{BatchEnd, EpochEnd, Observer};
+pub use outputs::score_outputs;
 pub use trainer::Trainer;
 
 /// Where a run is.
@@ -199,7 +201,8 @@ impl Run {
             }
             let rows = order(train.rows(), trainer.seed, progress.epoch, trainer.shuffle);
             while progress.batch < batches.count() {
-                let batch = gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
+                let batch =
+                    gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
                 let lr = trainer.schedule.rate(
                     trainer.lr,
                     warmup,

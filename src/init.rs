@@ -191,7 +191,9 @@ impl Init {
                     each(w, &|element| low + (high - low) * open_unit(stream.word(element)));
                 }
                 Some(Law::Normal { mean, std }) => each(w, &|element| mean + std * normal(stream, element, 0)),
-                Some(Law::Truncated { mean, std, low, high }) if low == mean - 2.0 * std && high == mean + 2.0 * std => {
+                Some(Law::Truncated { mean, std, low, high })
+                    if low == mean - 2.0 * std && high == mean + 2.0 * std =>
+                {
                     each(w, &|element| mean + std * truncated_normal(stream, element));
                 }
                 Some(Law::Truncated { mean, std, low, high }) => {

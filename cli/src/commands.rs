@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use evenkeel::host::pool::Pool;
+use evenkeel::train::Link;
 use evenkeel::{Level, Loss, kernels};
 use serde_json::json;
 
@@ -252,14 +253,16 @@ fn probabilities(level: Level, model: &Model, values: &mut [f32]) -> Result<(), 
     if model.ending == Ending::Probabilities {
         return Ok(());
     }
-    if model.note.loss() == Some(Loss::MeanSquaredError) {
-        let message = "the model was trained on quantities (loss mse): its outputs are no probabilities";
+    let link = model.note.loss().map(|loss| loss.link());
+    if link == Some(Link::None) {
+        let message =
+            format!("the model was trained under the loss {}: its outputs are no probabilities", model.note.loss);
         return Err(Failure::at(Kind::Usage, &model.path, message));
     }
     for row in values.chunks_mut(outputs) {
         let mut wide = vec![0.0; width];
         wide[..outputs].copy_from_slice(row);
-        if outputs == 1 || model.note.loss() == Some(Loss::BinaryCrossEntropy) {
+        if outputs == 1 || link == Some(Link::Sigmoid) {
             let serial = evenkeel::Serial;
             kernels::activation::forward(level, &serial, evenkeel::Activation::Sigmoid, &mut wide);
         } else {

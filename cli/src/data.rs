@@ -58,6 +58,8 @@ pub struct Table {
     pub target: Option<Target>,
     /// Which rows belong together, if a column says.
     pub groups: Option<Groups>,
+    /// What each row weighs, if a column says.
+    pub weights: Option<Vec<f32>>,
 }
 
 /// What is to be learned.
@@ -139,6 +141,8 @@ pub struct Options {
     pub ignore: Vec<String>,
     /// The column that says which rows belong together; it is no input.
     pub group: Option<String>,
+    /// The column that says what each row weighs; it is no input.
+    pub weight: Option<String>,
     /// Conditions every row must fulfil.
     pub filters: Vec<RowFilter>,
     /// A trained model's inputs: they are taken by name, in this order, and other columns are left out.
@@ -244,6 +248,7 @@ impl Table {
                 }
             }),
             groups: self.groups.as_ref().map(|g| Groups { ids: pick(&g.ids, &rows, 1), ..g.clone() }),
+            weights: self.weights.as_ref().map(|weights| pick(weights, &rows, 1)),
         }
     }
 }

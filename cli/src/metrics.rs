@@ -113,15 +113,15 @@ pub fn measure(
 ) -> Result<Measured, Error> {
     let count = rows.set.rows();
     let outputs = values.len() / count.max(1);
-    let labels = match &rows.set.labels {
+    let labels = match rows.set.labels.unweighted() {
         Labels::Classes(labels) => labels.clone(),
-        Labels::Values(targets) if loss != Loss::BinaryCrossEntropy => {
+        Labels::Values(targets) if !loss.has_accuracy() => {
             return Ok(Measured::Quantities(metrics::quantities(values, targets, outputs)?));
         }
         Labels::Values(targets) if outputs == 1 && targets.iter().all(|target| [0.0, 1.0].contains(target)) => {
             targets.iter().map(|target| u32::from(*target == 1.0)).collect()
         }
-        Labels::Values(_) => return Ok(Measured::Nothing),
+        _ => return Ok(Measured::Nothing),
     };
     let classes = outputs.max(2);
     let mut counts = vec![0; classes * classes];

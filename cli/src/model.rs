@@ -41,7 +41,7 @@ impl Note {
     pub fn new(model: &Mlp, features: &[String], encoding: &Encoding, loss: Loss) -> Self {
         let features = if features.len() <= Self::MOST_FEATURES { features.to_vec() } else { Vec::new() };
         let encoding = encoding.clone();
-        Self { features, encoding, loss: loss.name().into(), ..Self::default() }.for_network(model)
+        Self { features, encoding, loss: loss.to_string(), ..Self::default() }.for_network(model)
     }
 
     /// The same for a network that was read back, or changed.
@@ -73,9 +73,7 @@ impl Note {
     /// The loss, if it is known.
     #[must_use]
     pub fn loss(&self) -> Option<Loss> {
-        [Loss::CrossEntropy, Loss::BinaryCrossEntropy, Loss::MeanSquaredError]
-            .into_iter()
-            .find(|loss| loss.name() == self.loss)
+        self.loss.parse().ok()
     }
 
     /// As JSON.

@@ -7,7 +7,7 @@ use evenkeel::{Dataset, Labels, Loss};
 use crate::data::{self, Categorical, Encoding, Groups, Header, Missing, RowFilter, Table, Target, TargetColumn, Task};
 use crate::digits;
 use crate::error::{Failure, Kind};
-use crate::options::{TrainOptions, UnknownName};
+use crate::options::{LossName, TrainOptions, UnknownName};
 
 /// Where rows come from, and what they mean.
 #[derive(Clone, Debug)]
@@ -82,15 +82,16 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     };
     let asked = options.loss.map(Loss::from);
     let (loss, outputs) = loss_of(&table, asked)?;
+    let loss = options.smoothed(loss)?;
     if let [only] = classes.as_slice() {
         let message = format!("all rows of {name} are of class {only}: there is nothing to tell apart");
         return Err(Failure::new(Kind::Data, message));
     }
     let groups = table.groups.clone();
-    let mut train = Rows { set: dataset(table)?, name };
-    let mut test = main.further(&options.test, &options.test_labels, &options.test_where, &further)?;
+    let mut train = Rows { set: dataset(table, options, &name)?, name };
+    let mut test = main.further(&options.test, &options.test_labels, &options.test_where, &further, options)?;
     let mut validation =
-        main.further(&options.validation, &options.validation_labels, &options.validation_where, &further)?;
+        main.further(&options.validation, &options.validation_labels, &options.validation_where, &further, options)?;
     if let (Some(group), Some(groups)) = (&group, &groups) {
         test = Some(group.hold_out(&mut train, groups)?);
     }
@@ -114,6 +115,10 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     for rows in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
         suit(&mut rows.set.labels, loss);
         encoding.fill_in(&mut rows.set.inputs);
+    }
+    if let Some(weights) = options.class_weights(&classes, || train.set.balanced())? {
+        let mean = options.mean();
+        train.set = train.set.class_weighted(&weights, mean).map_err(|error| Failure::new(Kind::Data, error))?;
     }
     let features = if has_names { features } else { Vec::new() };
     Ok(Sets { train, validation, test, features, encoding, classes, outputs, loss })
@@ -176,7 +181,7 @@ pub fn read_labelled(
         Some(Target::Classes { .. }) if loss.is_none() && outputs == 1 => Loss::BinaryCrossEntropy,
         _ => loss_of(&table, loss)?.0,
     };
-    let mut rows = Rows { set: dataset(table)?, name: part.name() };
+    let mut rows = Rows { set: dataset(table, &options, &part.name())?, name: part.name() };
     suit(&mut rows.set.labels, loss);
     model.fill_in(&mut rows.set.inputs);
     Ok((rows, loss))
@@ -238,8 +243,8 @@ fn data_options(options: &TrainOptions) -> data::Options {
         header: options.header.map(Header::from).unwrap_or_default(),
         task: match (options.task, options.loss.map(Loss::from)) {
             (Some(task), _) => task.into(),
-            (None, Some(Loss::CrossEntropy)) => Task::Classes,
-            (None, Some(Loss::MeanSquaredError)) => Task::Values,
+            (None, Some(loss)) if loss.takes_classes() => Task::Classes,
+            (None, Some(loss)) if !loss.is_binary() => Task::Values,
             _ => Task::Auto,
         },
         target: match &options.target {
@@ -255,6 +260,7 @@ fn data_options(options: &TrainOptions) -> data::Options {
         missing: options.missing.unwrap_or_default(),
         missing_as: list(&options.missing_as),
         unknown_as_zeros: options.unknown_category == Some(UnknownName::Zeros),
+        weight: options.weight_column.clone(),
         ..data::Options::default()
     }
 }
@@ -298,6 +304,7 @@ impl Part<'_> {
         labels: &Option<PathBuf>,
         rows: &Option<String>,
         options: &data::Options,
+        train: &TrainOptions,
     ) -> Result<Option<Rows>, Failure> {
         let part = match (file, rows) {
             (None, None) => return Ok(None),
@@ -308,7 +315,7 @@ impl Part<'_> {
             }
         };
         let name = part.rows.map_or_else(|| part.name(), |rows| format!("{} where {rows}", part.name()));
-        Ok(Some(Rows { set: dataset(part.read(options)?)?, name }))
+        Ok(Some(Rows { set: dataset(part.read(options)?, train, &name)?, name }))
     }
 
     /// Rows that are trained on prove nothing when they are tested on.
@@ -339,18 +346,18 @@ fn filter(text: &str) -> Result<RowFilter, Failure> {
 fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure> {
     match &table.target {
         Some(Target::Classes { names, .. }) => match asked.unwrap_or(Loss::CrossEntropy) {
-            Loss::BinaryCrossEntropy if names.len() == 2 => Ok((Loss::BinaryCrossEntropy, 1)),
-            Loss::BinaryCrossEntropy => {
-                let count = names.len();
+            loss if loss.is_binary() && names.len() == 2 => Ok((loss, 1)),
+            loss if loss.is_binary() => {
+                let (count, name) = (names.len(), LossName(loss));
                 let message =
-                    format!("--loss bce wants two classes or values from 0 to 1, the data has {count} classes");
+                    format!("--loss {name} wants two classes or values from 0 to 1, the data has {count} classes");
                 Err(Failure::new(Kind::Usage, message))
             }
             loss => Ok((loss, names.len())),
         },
         Some(Target::Values { values, cols, .. }) => {
             let loss = asked.unwrap_or(Loss::MeanSquaredError);
-            let outside = values.iter().position(|value| !(0.0..=1.0).contains(value));
+            let outside = values.iter().position(|value| !loss.takes(*value));
             if let (Loss::BinaryCrossEntropy, Some(at)) = (loss, outside) {
                 let (row, value) = (at / cols, values[at]);
                 let message = format!("--loss bce wants targets from 0 to 1, row {row} (counted from 0) has {value}");
@@ -363,19 +370,25 @@ fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure>
 }
 
 /// A table as the library takes it.
-fn dataset(table: Table) -> Result<Dataset, Failure> {
+fn dataset(table: Table, options: &TrainOptions, name: &str) -> Result<Dataset, Failure> {
     let labels = match table.target {
         Some(Target::Classes { labels, .. }) => Labels::Classes(labels),
         Some(Target::Values { values, .. }) => Labels::Values(values),
         None => return Err(Failure::new(Kind::Usage, "the data has no target: name its column with --target")),
     };
-    Ok(Dataset { inputs: table.inputs, features: table.cols, labels })
+    let set = Dataset { inputs: table.inputs, features: table.cols, labels };
+    let Some(weights) = table.weights else { return Ok(set) };
+    set.weighted(weights, options.mean()).map_err(|error| Failure::new(Kind::Data, format_args!("{name}: {error}")))
 }
 
 /// Two classes on one output are its 0 and 1; done after the splits, which go by class.
 fn suit(labels: &mut Labels, loss: Loss) {
-    if let (Labels::Classes(classes), Loss::BinaryCrossEntropy) = (&*labels, loss) {
-        *labels = Labels::Values(classes.iter().map(|label| *label as f32).collect());
+    match labels {
+        Labels::Weighted(weighted) => suit(&mut weighted.labels, loss),
+        Labels::Classes(classes) if loss.is_binary() => {
+            *labels = Labels::Values(classes.iter().map(|label| *label as f32).collect());
+        }
+        _ => {}
     }
 }
 

@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
+use super::batch::{Draw, Goals};
 use crate::Level;
 use crate::data::View;
 use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::split::Split;
-use super::batch::{Draw, Goals};
 use crate::train::augment::jitter;
 use crate::train::{Batch, Buffers, Loss, Score, Session, Targets};
 

@@ -252,6 +252,10 @@ impl Loss {
     #[must_use]
     pub const fn smoothed(self, smoothing: f32) -> Option<Self> {
         match self {
+            Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. } if smoothing == 0.0 => Some(Loss::CrossEntropy),
+            Loss::BinaryCrossEntropy | Loss::SmoothedBinaryCrossEntropy { .. } if smoothing == 0.0 => {
+                Some(Loss::BinaryCrossEntropy)
+            }
             Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. } => Some(Loss::SmoothedCrossEntropy { smoothing }),
             Loss::BinaryCrossEntropy | Loss::SmoothedBinaryCrossEntropy { .. } => {
                 Some(Loss::SmoothedBinaryCrossEntropy { smoothing })

@@ -2,6 +2,7 @@
 
 mod file;
 mod metrics;
+mod objectives;
 mod training;
 mod tuning;
 mod values;

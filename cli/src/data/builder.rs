@@ -20,6 +20,7 @@ pub(crate) struct Builder<'a> {
     undecided: bool,
     labels: Option<Labels>,
     groups: Option<Groups>,
+    weights: Option<Vec<f32>>,
     group_ids: HashMap<String, u32>,
     /// Rows to take, ascending, if another file's filter has chosen them already.
     chosen: Option<&'a [u64]>,
@@ -80,6 +81,7 @@ impl<'a> Builder<'a> {
             }
         });
         let kinds = kinds.collect();
+        let weights = plan.weight.map(|_| Vec::new());
         Ok(Self {
             file: file.to_owned(),
             places: (0..plan.names.len()).collect(),
@@ -90,6 +92,7 @@ impl<'a> Builder<'a> {
             undecided: options.categorical == Categorical::Auto && options.categories.is_none(),
             labels,
             groups,
+            weights,
             group_ids: HashMap::new(),
             chosen,
             kept,
@@ -202,6 +205,11 @@ impl<'a> Builder<'a> {
             }
             self.push_group(name);
         }
+        if let (Some(c), Some(weights)) = (self.plan.weight, &mut self.weights) {
+            let weight = parse_value(text(&self.file, place, c, field(c))?);
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            weights.push(weight.map_err(problem)?);
+        }
         self.keep(number);
         Ok(())
     }
@@ -243,6 +251,10 @@ impl<'a> Builder<'a> {
         if let Some(c) = self.plan.group {
             self.push_group(&row[c].to_string());
         }
+        if let (Some(c), Some(weights)) = (self.plan.weight, &mut self.weights) {
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            weights.push(narrow(row[c]).map_err(problem)?);
+        }
         self.keep(number);
         Ok(())
     }
@@ -275,6 +287,7 @@ impl<'a> Builder<'a> {
             feature_names: inputs.iter().map(|&c| std::mem::take(&mut names[c])).collect(),
             target,
             groups: self.groups,
+            weights: self.weights,
         };
         Ok(Built { table, kept: self.kept, seen: self.seen, labels: Vec::new() })
     }

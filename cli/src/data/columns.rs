@@ -21,6 +21,7 @@ pub(crate) struct Plan<'a> {
     /// Inputs that the user says are categories.
     pub(crate) categorical: Vec<usize>,
     pub(crate) group: Option<usize>,
+    pub(crate) weight: Option<usize>,
     /// The column that decides (`None`: the row's number) and its condition.
     pub(crate) filters: Vec<(Option<usize>, &'a RowFilter)>,
 }
@@ -38,6 +39,7 @@ impl<'a> Plan<'a> {
         let ignored = header.ignored(options)?;
         header.check_names(&ignored)?;
         let group = options.group.as_deref().map(|name| header.find(name, "to group by")).transpose()?;
+        let weight = options.weight.as_deref().map(|name| header.find(name, "the weights")).transpose()?;
         let filters = options
             .filters
             .iter()
@@ -52,7 +54,7 @@ impl<'a> Plan<'a> {
             wanted.iter().map(|name| header.index.get(name.as_str()).copied()).collect::<Option<Vec<usize>>>()
         });
         let mut taken = vec![false; names.len()];
-        ignored.iter().chain(&group).chain(by_name.iter().flatten()).for_each(|&c| taken[c] = true);
+        ignored.iter().chain(&group).chain(&weight).chain(by_name.iter().flatten()).for_each(|&c| taken[c] = true);
         let targets = match &options.target {
             TargetColumn::None => Vec::new(),
             _ if options.labels.is_some() => Vec::new(),
@@ -66,7 +68,8 @@ impl<'a> Plan<'a> {
                 called.or_else(|| free().next()).into_iter().collect()
             }
         };
-        for (list, use_) in [(&ignored, "ignored"), (&group.into_iter().collect(), "the group")] {
+        let (groups, weights) = (group.into_iter().collect(), weight.into_iter().collect());
+        for (list, use_) in [(&ignored, "ignored"), (&groups, "the group"), (&weights, "the weights")] {
             if let Some(&both) = targets.iter().find(|&t| list.contains(t)) {
                 return Err(header.twice(both, "the target", use_));
             }
@@ -117,7 +120,7 @@ impl<'a> Plan<'a> {
                 categorical.push(column);
             }
         }
-        Ok(Self { inputs, targets, categorical, group, filters, names })
+        Ok(Self { inputs, targets, categorical, group, weight, filters, names })
     }
 
     /// The plan for a file of labels: every column (of which a text file must have just one, or name it) is a target.
@@ -133,7 +136,15 @@ impl<'a> Plan<'a> {
             }
             _ => (0..names.len()).collect(),
         };
-        Ok(Self { inputs: Vec::new(), targets, categorical: Vec::new(), group: None, filters: Vec::new(), names })
+        Ok(Self {
+            inputs: Vec::new(),
+            targets,
+            categorical: Vec::new(),
+            group: None,
+            weight: None,
+            filters: Vec::new(),
+            names,
+        })
     }
 }
 

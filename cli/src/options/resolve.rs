@@ -70,6 +70,8 @@ impl TrainOptions {
             net: Some(net),
             init: self.from.is_none().then(|| self.init_name().to_owned()),
             loss: Some(loss.into()),
+            mixup: Some(self.mixup.unwrap_or(0.0)),
+            jitter: Some(self.jitter.unwrap_or(0.0)),
             optimizer: Some(optimizer),
             lr: Some(self.lr()),
             schedule: Some(self.schedule_text().to_owned()),
@@ -152,7 +154,12 @@ impl TrainOptions {
         let share = |share: Option<f64>| outside(share, |share| (0.0..1.0).contains(&share));
         let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
         let tests_elsewhere = self.tests_elsewhere();
-        let mistakes: [(bool, &str); 18] = [
+        let weighted = self.class_weight.is_some() || self.weight_column.is_some();
+        let mistakes: [(bool, &str); 19] = [
+            (
+                self.weight_mean.is_some() && !weighted,
+                "--weight-mean says what weighted losses are divided by: it needs --class-weight or --weight-column",
+            ),
             (self.labels.is_some() && !data, "--labels needs --data, the file whose labels they are"),
             (
                 self.validation_labels.is_some() && self.validation.is_none(),
@@ -244,6 +251,8 @@ impl TrainOptions {
             batch: self.batch(),
             seed: self.seed(),
             shuffle: self.shuffle.unwrap_or(true),
+            mixup: self.mixup.unwrap_or(0.0),
+            jitter: self.jitter.unwrap_or(0.0),
             early_stopping: (patience > 0).then(|| EarlyStopping {
                 mode: Monitor::mode(monitor),
                 patience,
@@ -259,13 +268,19 @@ impl TrainOptions {
         })
     }
 
+    /// Whether the weights are made to suit the data.
+    #[must_use]
+    pub fn init_is_lsuv(&self) -> bool {
+        self.init_name() == "lsuv"
+    }
+
     /// The initialiser.
     ///
     /// # Errors
     /// For an unknown name.
     pub fn init(&self) -> Result<Init, Failure> {
         let name = self.init_name();
-        name.parse().map_err(|error| Failure::new(Kind::Usage, format_args!("--init {name}: {error}")))
+        name.parse().map_err(|error| Failure::new(Kind::Usage, format_args!("--init {name}: {error}, or lsuv")))
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel::data::Batches;
+use evenkeel::data::{Batches, order};
 use evenkeel::fit::{Run, Trainer};
 use evenkeel::interchange::{InterchangeError, resume};
 use evenkeel::model::Standardize;
-use evenkeel::{Level, Loss, Mlp, Network, text};
+use evenkeel::{Level, Mlp, Network, Serial, text};
 
 use crate::error::{Failure, Kind};
 use crate::history;
@@ -161,10 +161,15 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             check_ends(&Network::new(inputs, &layers)?, &sets)?;
             check_memory(&Network::new(inputs, &layers)?, &trainer)?;
             let mut model = Mlp::new(inputs, layers)?;
-            model.init(options.init()?, options.seed());
+            if !options.init_is_lsuv() {
+                model.init(options.init()?, options.seed());
+            }
             model.classes.clone_from(&sets.classes);
             if options.standardize.unwrap_or(true) {
                 model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs));
+            }
+            if options.init_is_lsuv() {
+                suit_to_data(&mut model, &sets, options, level)?;
             }
             Run::new(model, trainer)?
         }
@@ -205,6 +210,16 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
     Ok(Started { sets, run, note, resolved, seconds })
 }
 
+/// Weights after the first rows of the first epoch: a file's own order may go by class.
+fn suit_to_data(model: &mut Mlp, sets: &Sets, options: &TrainOptions, level: Level) -> Result<(), Failure> {
+    const ROWS: usize = 256;
+    let mut rows = order(sets.train.set.rows(), options.seed(), 0, true);
+    rows.truncate(ROWS);
+    let rows = sets.train.set.subset(&rows);
+    let suited = model.init_lsuv(level, &Serial, &rows.inputs, options.seed());
+    suited.map_err(|error| Failure::new(Kind::Data, format_args!("--init lsuv: {error}")))
+}
+
 fn standard_net(outputs: usize) -> String {
     format!("dense(64) bn relu dropout(0.2) dense(64) bn relu dropout(0.2) dense({outputs})")
 }
@@ -223,8 +238,8 @@ fn check_ends(network: &Network<'_>, sets: &Sets) -> Result<(), Failure> {
             Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features));
     } else if outputs != sets.outputs {
         let what = match sets.loss {
-            Loss::CrossEntropy => "classes",
-            Loss::BinaryCrossEntropy if !sets.classes.is_empty() => "output for two classes under bce",
+            loss if loss.takes_classes() => "classes",
+            loss if loss.is_binary() && !sets.classes.is_empty() => "output for two classes under the loss",
             _ => "target values a row",
         };
         problem = Some(format!(

@@ -3,7 +3,7 @@
 //! An image's texts may be a stranger's: none goes into a source but as a string with everything unusual escaped, or after
 //! the network's own parser has read it.
 
-use evenkeel::{Image, Loss, text};
+use evenkeel::{Image, text};
 
 use super::scratch_of;
 use crate::error::{Failure, Kind};
@@ -39,8 +39,7 @@ impl<'a> Described<'a> {
     pub(super) fn new(model: &'a Model, bytes: &'a [u8]) -> Result<Self, Failure> {
         let image = Image::new(bytes).map_err(|error| Failure::at(Kind::Model, &model.path, error))?;
         let loss = model.note.loss();
-        let classified =
-            !model.classes.is_empty() || matches!(loss, Some(Loss::CrossEntropy | Loss::BinaryCrossEntropy));
+        let classified = !model.classes.is_empty() || loss.is_some_and(|loss| loss.takes_classes() || loss.is_binary());
         let rule = match (classified, model.outputs, model.ending) {
             (false, ..) => None,
             (true, 1, Ending::Probabilities) => Some(Rule::Above("0.5")),
