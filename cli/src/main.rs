@@ -15,7 +15,7 @@ use evenkeel::host::pool::Pool;
 use evenkeel_cli::commands::{self, Context, Source, Wanted};
 use evenkeel_cli::error::{Failure, Kind};
 use evenkeel_cli::metrics::Choice;
-use evenkeel_cli::options::{FormatName, HeaderName, LossName, TrainOptions, WeightsName};
+use evenkeel_cli::options::{FormatName, HeaderName, LossName, TrainOptions, UnknownName, WeightsName};
 use evenkeel_cli::report::Outcome;
 use evenkeel_cli::show::{Show, percent};
 use evenkeel_cli::train::{self, Origin, Plan};
@@ -203,7 +203,7 @@ struct ModelArgs {
 
 #[derive(Args)]
 struct DataArgs {
-    /// Rows: CSV, NPY or IDX, also gzipped [default: for eval the run's own sets, else the UCI digits that ship inside;
+    /// Rows: CSV, NPY, NPZ (file.npz:array) or IDX, also packed; several files with commas or as logs/*.csv [default: for eval the run's own sets, else the UCI digits that ship inside;
     /// for export none: with rows the outputs of network and image are compared]
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
@@ -216,6 +216,9 @@ struct DataArgs {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS")]
     ignore: Option<String>,
+    /// What becomes of a category that the model does not know [default: refuse]
+    #[arg(long, value_enum)]
+    unknown_category: Option<UnknownName>,
     /// Only the rows whose column lies in a range or list
     #[arg(long = "where", value_name = "COLUMN=RANGE")]
     filter: Option<String>,
@@ -247,6 +250,7 @@ impl DataArgs {
             target: self.target.clone(),
             header: self.header,
             ignore: self.ignore.clone(),
+            unknown_category: self.unknown_category,
             filter: self.filter.clone(),
             ..TrainOptions::default()
         }

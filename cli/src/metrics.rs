@@ -120,13 +120,13 @@ pub fn measure(
     }
     let labels = match rows.set.labels.unweighted() {
         Labels::Classes(labels) => labels.clone(),
-        Labels::Values(targets) if !loss.is_binary() => {
+        Labels::Values(targets) if !loss.has_accuracy() => {
             return Ok(Measured::Quantities(metrics::quantities(values, targets, outputs)?));
         }
         Labels::Values(targets) if outputs == 1 && targets.iter().all(|target| [0.0, 1.0].contains(target)) => {
             targets.iter().map(|target| u32::from(*target == 1.0)).collect()
         }
-        Labels::Values(_) | Labels::Weighted(_) => return Ok(Measured::Nothing),
+        _ => return Ok(Measured::Nothing),
     };
     let classes = outputs.max(2);
     let mut counts = vec![0; classes * classes];

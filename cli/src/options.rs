@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use evenkeel::fit::Monitor;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Header, Task};
+use crate::data::{Header, Missing, Task};
 
 mod loss;
 pub mod resolve;
@@ -20,7 +20,8 @@ pub use loss::{LossName, MeanName};
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Training data: CSV, NPY or IDX, also gzipped [default: the UCI digits that ship inside]
+    /// Training data: CSV, NPY, NPZ (file.npz:array) or IDX, also packed with gzip or zstd; several files with commas or as
+    /// logs/*.csv [default: the UCI digits that ship inside]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// File with the labels of the training data, row for row
@@ -38,6 +39,19 @@ pub struct TrainOptions {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
+    /// Columns of inputs that are categories (auto: those with text in the first row): one input for each category
+    #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
+    pub categorical: Option<String>,
+    /// What stands for missing cells of inputs: mean or median of the training rows, a number, drop (leaves the row out)
+    /// [default: refuse]
+    #[arg(long, value_name = "POLICY", help_heading = "Data", allow_negative_numbers = true)]
+    pub missing: Option<Missing>,
+    /// Texts that count as missing beside NA, nan, null, ? and empty cells, with commas
+    #[arg(long, value_name = "TEXTS", help_heading = "Data", allow_hyphen_values = true)]
+    pub missing_as: Option<String>,
+    /// What becomes of a category that the model does not know [default: refuse]
+    #[arg(long, value_enum, help_heading = "Data")]
+    pub unknown_category: Option<UnknownName>,
     /// Train on the rows whose column lies in a range or list: subject=0..6, day=mon,tue
     #[arg(long = "where", value_name = "COLUMN=RANGE", help_heading = "Data")]
     #[serde(rename = "where")]
@@ -208,6 +222,16 @@ impl From<TaskName> for Task {
             TaskName::Values => Task::Values,
         }
     }
+}
+
+/// What becomes of an unknown category.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownName {
+    /// An error names it
+    Refuse,
+    /// It is none of the categories: all their inputs are 0
+    Zeros,
 }
 
 /// Names of [`Header`].

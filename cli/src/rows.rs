@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use evenkeel::{Dataset, Labels, Loss};
 
-use crate::data::{self, Groups, Header, RowFilter, Table, Target, TargetColumn, Task};
+use crate::data::{self, Categorical, Encoding, Groups, Header, Missing, RowFilter, Table, Target, TargetColumn, Task};
 use crate::digits;
 use crate::error::{Failure, Kind};
-use crate::options::{LossName, TrainOptions};
+use crate::options::{LossName, TrainOptions, UnknownName};
 
 /// Where rows come from, and what they mean.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Sets {
     pub test: Option<Rows>,
     /// Names of the inputs, empty if the file has none.
     pub features: Vec<String>,
+    /// How cells that are no numbers became some.
+    pub encoding: Encoding,
     /// Names of the classes, empty for values.
     pub classes: Vec<String>,
     /// Outputs that the network must have.
@@ -65,10 +67,17 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
             return Err(Failure::new(Kind::Usage, message));
         }
     };
+    let mut encoding = Encoding {
+        categories: table.categories.clone(),
+        missing: base.missing,
+        missing_as: base.missing_as.clone(),
+        fill: Vec::new(),
+    };
     // Further files are read with the classes and columns of the first.
     let further = data::Options {
         classes: (!classes.is_empty()).then(|| classes.clone()),
         features: has_names.then(|| features.clone()),
+        categories: Some(encoding.categories.clone()),
         ..base
     };
     let asked = options.loss.map(Loss::from);
@@ -95,15 +104,24 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     if validation.is_none() {
         validation = hold_out(&mut train, options.validation_share(), options.seed(), VALIDATION)?;
     }
+    encoding.fill = match model.encoding {
+        Some(encoding) => encoding.fill.clone(),
+        None => encoding.missing.learn(&train.set.inputs, train.set.features).map_err(|input| {
+            let name = encoding.input_names(&features).get(input).cloned().unwrap_or_default();
+            let message = format!("input {name} has no value in any training row: leave it out with --ignore");
+            Failure::new(Kind::Data, message)
+        })?,
+    };
     for rows in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
         suit(&mut rows.set.labels, loss);
+        encoding.fill_in(&mut rows.set.inputs);
     }
     if let Some(weights) = options.class_weights(&classes, || train.set.balanced())? {
         let mean = options.mean();
         train.set = train.set.class_weighted(&weights, mean).map_err(|error| Failure::new(Kind::Data, error))?;
     }
     let features = if has_names { features } else { Vec::new() };
-    Ok(Sets { train, validation, test, features, classes, outputs, loss })
+    Ok(Sets { train, validation, test, features, encoding, classes, outputs, loss })
 }
 
 /// What a trained model says about its data; empty lists say nothing.
@@ -113,12 +131,27 @@ pub struct Names<'a> {
     pub features: &'a [String],
     /// Names of its classes.
     pub classes: &'a [String],
+    /// How cells that are no numbers become some; `None` if that is to be learned.
+    pub encoding: Option<&'a Encoding>,
 }
 
 impl Names<'_> {
     fn narrow(&self, options: data::Options) -> data::Options {
         let list = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
-        data::Options { features: list(self.features), classes: list(self.classes), ..options }
+        let mut narrowed = data::Options { features: list(self.features), classes: list(self.classes), ..options };
+        if let Some(encoding) = self.encoding {
+            narrowed.categories = Some(encoding.categories.clone());
+            narrowed.missing = encoding.missing;
+            narrowed.missing_as.extend_from_slice(&encoding.missing_as);
+        }
+        narrowed
+    }
+
+    /// Puts the model's numbers in the place of missing cells.
+    fn fill_in(&self, inputs: &mut [f32]) {
+        if let Some(encoding) = self.encoding {
+            encoding.fill_in(inputs);
+        }
     }
 }
 
@@ -150,6 +183,7 @@ pub fn read_labelled(
     };
     let mut rows = Rows { set: dataset(table, &options, &part.name())?, name: part.name() };
     suit(&mut rows.set.labels, loss);
+    model.fill_in(&mut rows.set.inputs);
     Ok((rows, loss))
 }
 
@@ -163,6 +197,10 @@ pub fn read_inputs(options: &TrainOptions, model: Names<'_>, inputs: usize) -> R
     let part = Part { file: options.data.as_deref(), labels: None, rows: options.filter.as_deref() };
     let mut plain = model.narrow(data_options(options));
     plain.classes = None;
+    if plain.missing == Missing::Drop {
+        // Each row gets its prediction.
+        plain.missing = Missing::Refuse;
+    }
     if let TargetColumn::Columns(columns) = std::mem::take(&mut plain.target) {
         plain.ignore.extend(columns);
     }
@@ -170,7 +208,7 @@ pub fn read_inputs(options: &TrainOptions, model: Names<'_>, inputs: usize) -> R
     let with_target = data::Options { target: TargetColumn::Auto, task: Task::Auto, ..plain.clone() };
     let filtered = part.filtered(plain)?;
     let first = part.read_filtered(&filtered);
-    let table = match first {
+    let mut table = match first {
         Ok(table) if table.cols == inputs => table,
         // Labels in the way: one column too many, or text among the numbers.
         first if options.target.is_none() => match (part.read_filtered(&part.filtered(with_target)?), first) {
@@ -188,6 +226,7 @@ pub fn read_inputs(options: &TrainOptions, model: Names<'_>, inputs: usize) -> R
             format!("{name} has {found} columns of inputs, the model takes {inputs}: --ignore leaves some out");
         return Err(Failure::new(Kind::Data, message));
     }
+    model.fill_in(&mut table.inputs);
     Ok((table, part.name()))
 }
 
@@ -213,6 +252,14 @@ fn data_options(options: &TrainOptions) -> data::Options {
             Some(_) => TargetColumn::Columns(list(&options.target)),
         },
         ignore: list(&options.ignore),
+        categorical: match options.categorical.as_deref() {
+            None => Categorical::None,
+            Some("auto") => Categorical::Auto,
+            Some(_) => Categorical::Columns(list(&options.categorical)),
+        },
+        missing: options.missing.unwrap_or_default(),
+        missing_as: list(&options.missing_as),
+        unknown_as_zeros: options.unknown_category == Some(UnknownName::Zeros),
         weight: options.weight_column.clone(),
         ..data::Options::default()
     }

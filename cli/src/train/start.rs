@@ -151,7 +151,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Run(run, _) => Some(&run.model),
     };
     let classes = known.map_or(&[][..], |model| &model.classes);
-    let sets = rows::read(options, Names { features: &[], classes })?;
+    let sets = rows::read(options, Names { classes, ..Names::default() })?;
     let trainer = options.trainer(sets.loss, level)?;
     let inputs = sets.train.set.features;
     let mut seconds = Vec::new();
@@ -206,7 +206,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
     };
     check_fit(&run, &sets)?;
     let resolved = options.resolved(sets.loss, text::print(run.model.layers()), run.model.standardize.is_some());
-    let note = Note::new(&run.model, &sets.features, sets.loss);
+    let note = Note::new(&run.model, &sets.features, &sets.encoding, sets.loss);
     Ok(Started { sets, run, note, resolved, seconds })
 }
 

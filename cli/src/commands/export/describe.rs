@@ -15,7 +15,7 @@ pub(super) struct Described<'a> {
     pub(super) image: Image<'a>,
     pub(super) scratch: usize,
     /// Names of the inputs; empty if they are not known.
-    pub(super) features: &'a [String],
+    pub(super) features: Vec<String>,
     /// Names of the classes; empty if they have none.
     pub(super) classes: &'a [String],
     /// How the class is read from the outputs, if they mean classes.
@@ -60,7 +60,10 @@ impl<'a> Described<'a> {
         if image.is_standardised() {
             about.push("Rows are raw values: the standardisation of the inputs is folded in.".into());
         }
-        let features = if model.note.features.len() == model.inputs { &model.note.features[..] } else { &[] };
+        let mut features = model.note.encoding.input_names(&model.note.features);
+        if features.len() != model.inputs {
+            features.clear();
+        }
         Ok(Self { bytes, image, scratch: scratch_of(image), features, classes: &model.classes, rule, about, outputs })
     }
 }
