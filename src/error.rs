@@ -135,6 +135,8 @@ pub enum Error {
         /// The loss.
         loss: &'static str,
     },
+    /// An optimiser beyond SGD and Adam, a penalty other than L2, or a constraint, in a build without the feature `rules`.
+    Rules,
     /// A NaN or an infinity appeared.
     NonFinite {
         /// In what: `input`, `output`, `loss`, `gradient`, `statistics` (of a batch norm's batch), `weight`.
@@ -216,6 +218,9 @@ impl fmt::Display for Error {
             Error::OutputLayer { name, loss } => write!(
                 f,
                 "the loss {loss} contains {name} already: remove the last layer of the network, outputs are turned into probabilities after training"
+            ),
+            Error::Rules => f.write_str(
+                "the optimiser, penalty or constraint is not compiled in: switch on the feature rules, or take SGD, Adam or AdamW with L2",
             ),
             Error::NonFinite { what, layer } => write!(f, "NaN or infinity in the {what} of layer {layer}"),
             Error::Layer { layer, name } => {

@@ -3,6 +3,10 @@
 //! The formulae and defaults are PyTorch's (`torch.optim`), in one pass over parameters, gradients and moments. Where Keras
 //! computes other numbers, its formula is the other [`Dialect`] of the same optimiser. `docs/names.md` compares the two.
 //!
+//! All but SGD and the three forms of Adam, penalties other than L2, and constraints are in the feature `rules`, which `alloc`
+//! includes: firmware that trains need not carry their code. Without it a step refuses them
+//! ([`Error::Rules`](crate::Error::Rules)).
+//!
 //! | name | source | moments |
 //! |---|---|---|
 //! | [`Sgd`](Optimizer::Sgd) | Robbins & Monro 1951; momentum as Sutskever 2013 | 0 or 1 |
@@ -18,8 +22,15 @@
 //! | [`ScheduleFree`](Optimizer::ScheduleFree) | Defazio 2024, arXiv 2405.15682 | 3 |
 
 mod factors;
+#[cfg(feature = "rules")]
 mod formulas;
+#[cfg(feature = "rules")]
 mod lamb;
+#[cfg(feature = "rules")]
+mod more;
+#[cfg(not(feature = "rules"))]
+#[path = "optim/absent.rs"]
+mod more;
 mod pass;
 #[cfg(feature = "alloc")]
 pub(crate) mod text;
@@ -29,7 +40,9 @@ use crate::simd::LANES;
 
 pub use super::schedule::Schedule;
 pub use factors::Factors;
+#[cfg(feature = "rules")]
 pub(crate) use formulas::sign;
+#[cfg(feature = "rules")]
 pub use lamb::trust;
 pub use pass::{step, update};
 #[cfg(feature = "alloc")]

@@ -61,6 +61,15 @@ impl Default for LayerRates {
 }
 
 impl Rules {
+    /// Whether a step needs what is in the feature `rules`. Decoupled decay does only of SGD, Adam has it.
+    pub(super) fn needs_more(&self) -> bool {
+        use super::Optimizer;
+        let adam =
+            matches!(self.optimizer, Optimizer::Adam { .. } | Optimizer::AdamW { .. } | Optimizer::KerasAdam { .. });
+        let sgd = matches!(self.optimizer, Optimizer::Sgd { .. }) && self.weight_decay == 0.0;
+        !(adam || sgd) || self.l1 != 0.0 || self.constraint != super::Constraint::None
+    }
+
     /// What of penalties, constraint and layer-wise rates is outside its range or does not fit together, and what would be
     /// right. Of the layers, if the network is given.
     #[must_use]

@@ -148,6 +148,9 @@ impl<'m, P: Split> Session<'m, P> {
     }
 
     pub(super) fn check_moments(&self, rules: &Rules) -> Result<(), Error> {
+        if !cfg!(feature = "rules") && rules.needs_more() {
+            return Err(Error::Rules);
+        }
         check_len("optimiser moments", rules.optimizer.moments_len(&self.plan), self.buffers.moments.len())
     }
 

@@ -16,6 +16,7 @@ mod gradients;
 mod invariance;
 mod layout;
 mod optimizer;
+#[cfg(feature = "rules")]
 mod penalty;
 mod random;
 mod refusals;

@@ -5,7 +5,7 @@ use crate::common::threads::{Order, Threads};
 use crate::common::values::{Rng, Values};
 use crate::common::{Tally, groups};
 use evenkeel::split::Serial;
-use evenkeel::train::optim::{step, trust, update};
+use evenkeel::train::optim::{step, update};
 use evenkeel::train::{Dialect, Optimizer};
 
 /// Parameter and moments of one place.
@@ -197,7 +197,8 @@ impl Step {
             })
             .collect();
         let params: Vec<f32> = places.iter().map(|at| at.param).collect();
-        let trust = trust(self.norm(&params), self.norm(&steps));
+        let (size, length) = (self.norm(&params), self.norm(&steps));
+        let trust = if size > 0.0 && length > 0.0 { size / length } else { 1.0 };
         let rate = (f64::from(self.lr) * trust) as f32;
         for (at, step) in places.iter_mut().zip(steps) {
             at.param = self.r.fma(step, -rate, at.param);
@@ -223,8 +224,11 @@ impl Step {
     }
 }
 
-/// Every optimiser in every form.
-pub(crate) fn optimisers() -> Vec<Optimizer> {
+/// Whether more is compiled in than SGD and Adam.
+const RULES: bool = cfg!(feature = "rules");
+
+/// Every optimiser in every form, as far as they are compiled in.
+fn optimisers() -> Vec<Optimizer> {
     let mut all = vec![
         Optimizer::SGD,
         Optimizer::Sgd { momentum: 0.9, nesterov: false },
@@ -240,7 +244,9 @@ pub(crate) fn optimisers() -> Vec<Optimizer> {
         Optimizer::SCHEDULE_FREE,
         Optimizer::ScheduleFree { beta1: 0.0, beta2: 0.99, eps: 1e-7, weight_decay: 0.1 },
     ];
-    for dialect in [Dialect::Torch, Dialect::Keras] {
+    all.truncate(if RULES { all.len() } else { 6 });
+    for dialect in if RULES { [Dialect::Torch, Dialect::Keras].as_slice() } else { &[] } {
+        let dialect = *dialect;
         all.push(Optimizer::AmsGrad { beta1: 0.9, beta2: 0.5, eps: 1e-7, dialect });
         all.push(Optimizer::Adamax { beta1: 0.9, beta2: 0.999, eps: 1e-7, dialect });
         for (start, lr_decay) in [(0.0, 0.0), (0.1, 0.5)] {
@@ -262,7 +268,7 @@ fn optimisers_equal_a_scalar_step() {
             let start = Values::Plain.vec(rng, len);
             let gradients: Vec<Vec<f32>> = (0..3).map(|_| Values::Hard.vec(rng, len)).collect();
             let (lr, scale, l2) = (0.01, rng.pick(&[1.0, 0.3]), rng.pick(&[0.0, 0.001]));
-            let decay = if matches!(optimizer, Optimizer::AdamW { .. }) { 0.0 } else { rng.pick(&[0.0, 0.05]) };
+            let decay = if !RULES || matches!(optimizer, Optimizer::AdamW { .. }) { 0.0 } else { rng.pick(&[0.0, 0.05]) };
             for (r, levels) in groups() {
                 let free = optimizer.averages();
                 let fresh = |param: f32| if free { [param, 0.0, param] } else { [0.0; 3] };
@@ -292,7 +298,7 @@ fn optimisers_equal_a_scalar_step() {
                         step(level, &Serial, factors, &mut params, gradients, [a, b, c])
                             .expect("the lengths are right");
                         let expected = &all[t as usize];
-                        let what = || format!("{optimizer}, {len} values, step {t}");
+                        let what = || format!("{optimizer:?}, {len} values, step {t}");
                         let found: Vec<f32> = expected.iter().map(|place| place.param).collect();
                         tally.compare(level, what, &params, &found);
                         for (index, moment) in moments.iter().enumerate().take(optimizer.moments()) {
@@ -326,16 +332,17 @@ fn threads_and_padding_change_nothing() {
                 split([&mut params, a, b, c], &gradients);
             }
             // Adamax' maximum of sizes is at least its eps, of a padding too.
-            assert!(params.iter().enumerate().all(|(at, value)| at % 16 <= 12 || *value == 0.0), "{optimizer}");
+            assert!(params.iter().enumerate().all(|(at, value)| at % 16 <= 12 || *value == 0.0), "{optimizer:?}");
             params
         };
         let level = evenkeel::Level::detect();
-        let factors = optimizer.factors(0, 0.01, 1.0, 0.001).with_decay(0.01, 0.1);
+        let factors = optimizer.factors(0, 0.01, 1.0, 0.001);
+        let factors = if RULES { factors.with_decay(0.01, 0.1) } else { factors };
         let serial = run(&|[p, a, b, c], g| step(level, &Serial, factors, p, g, [a, b, c]).unwrap());
         for workers in [2, 3, 8] {
             let threads = Threads { workers, order: Order::Strided, parallel: true };
             let parallel = run(&|[p, a, b, c], g| step(level, &threads, factors, p, g, [a, b, c]).unwrap());
-            assert!(serial.iter().zip(&parallel).all(|(a, b)| a.to_bits() == b.to_bits()), "{optimizer}, {workers}");
+            assert!(serial.iter().zip(&parallel).all(|(a, b)| a.to_bits() == b.to_bits()), "{optimizer:?}, {workers}");
         }
     }
 }
@@ -363,4 +370,15 @@ fn wrong_lengths_are_refused() {
         assert!(update(level, &Serial, factors, &mut params, &gradients, &mut first, &mut second).is_err());
         assert_eq!(params, [1.0; 16]);
     }
+}
+
+/// What is not compiled in is refused, and nothing written.
+#[test]
+fn absent_optimisers_are_refused() {
+    let level = evenkeel::Level::detect();
+    let (mut params, mut first, mut second) = ([1.0; 16], [0.0; 16], [0.0; 16]);
+    let factors = Optimizer::NADAM.factors(0, 0.1, 1.0, 0.0);
+    let found = update(level, &Serial, factors, &mut params, &[1.0; 16], &mut first, &mut second);
+    assert_eq!(found, if RULES { Ok(()) } else { Err(evenkeel::Error::Rules) });
+    assert_eq!(params != [1.0; 16], RULES);
 }

@@ -1,8 +1,7 @@
 //! One step over slices: which kernel for which rule, and the kernels of SGD and Adam.
 
 use super::factors::{Factors, Rule};
-use super::formulas::{Centred, Formula, Moving, Over};
-use super::lamb;
+use super::more;
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::simd::{LANES, Simd, level::kernel};
@@ -57,7 +56,7 @@ pub fn step(
     if let Rule::Sgd { .. } = factors.rule
         && factors.keep != 1.0
     {
-        penalty::shrink(level, split, factors.keep, params);
+        penalty::shrink(level, split, factors.keep, params)?;
     }
     match factors.rule {
         Rule::Sgd { momentum: 0.0, .. } => split.run([params], [TASK], &|task, [params]| {
@@ -69,78 +68,9 @@ pub fn step(
         Rule::Adam { .. } => split.run([params, first, second], [TASK; 3], &|task, [params, first, second]| {
             adam(level, factors, params, &gradients[task * TASK..][..params.len()], first, second);
         }),
-        Rule::Adagrad(formula) => one(level, split, formula, factors, params, gradients, first),
-        Rule::Lion(formula) => one(level, split, formula, factors, params, gradients, first),
-        Rule::RmsProp { formula, momentum: false, centered: false } => {
-            one(level, split, formula, factors, params, gradients, first);
-        }
-        Rule::RmsProp { formula, momentum: true, centered: false } => {
-            two(level, split, Moving(formula), factors, params, gradients, [first, second]);
-        }
-        Rule::RmsProp { formula, momentum: false, centered: true } => {
-            two(level, split, Centred(formula), factors, params, gradients, [first, second]);
-        }
-        Rule::RmsProp { formula, momentum: true, centered: true } => {
-            three(level, split, Centred(formula), factors, params, gradients, [first, second, third]);
-        }
-        Rule::Nadam(formula) => two(level, split, formula, factors, params, gradients, [first, second]),
-        Rule::Adamax(formula) => two(level, split, formula, factors, params, gradients, [first, second]),
-        Rule::Adadelta(formula) => two(level, split, formula, factors, params, gradients, [first, second]),
-        Rule::Lamb(formula) => {
-            two(level, split, formula, factors, params, gradients, [&mut *first, &mut *second]);
-            lamb::apply(level, split, formula, params, first, second);
-        }
-        Rule::AmsGrad(formula) => three(level, split, formula, factors, params, gradients, [first, second, third]),
-        Rule::ScheduleFree(formula) => {
-            three(level, split, formula, factors, params, gradients, [first, second, third]);
-        }
+        Rule::More(rule) => return more::step(level, split, rule, factors, params, gradients, [first, second, third]),
     }
     Ok(())
-}
-
-fn one<F: Formula<1>>(
-    level: Level,
-    split: &impl Split,
-    formula: F,
-    factors: Factors,
-    params: &mut [f32],
-    gradients: &[f32],
-    moment: &mut [f32],
-) {
-    split.run([params, moment], [TASK; 2], &|task, [params, moment]| {
-        let gradients = &gradients[task * TASK..][..params.len()];
-        level.run(Over { formula, factors, params, gradients, moments: [moment] });
-    });
-}
-
-fn two<F: Formula<2>>(
-    level: Level,
-    split: &impl Split,
-    formula: F,
-    factors: Factors,
-    params: &mut [f32],
-    gradients: &[f32],
-    [first, second]: [&mut [f32]; 2],
-) {
-    split.run([params, first, second], [TASK; 3], &|task, [params, first, second]| {
-        let gradients = &gradients[task * TASK..][..params.len()];
-        level.run(Over { formula, factors, params, gradients, moments: [first, second] });
-    });
-}
-
-fn three<F: Formula<3>>(
-    level: Level,
-    split: &impl Split,
-    formula: F,
-    factors: Factors,
-    params: &mut [f32],
-    gradients: &[f32],
-    [first, second, third]: [&mut [f32]; 3],
-) {
-    split.run([params, first, second, third], [TASK; 4], &|task, [params, first, second, third]| {
-        let gradients = &gradients[task * TASK..][..params.len()];
-        level.run(Over { formula, factors, params, gradients, moments: [first, second, third] });
-    });
 }
 
 kernel! { fn plain(factors: Factors, params: &mut [f32], gradients: &[f32]) = plain_body; }
