@@ -268,7 +268,8 @@ fn optimisers_equal_a_scalar_step() {
             let start = Values::Plain.vec(rng, len);
             let gradients: Vec<Vec<f32>> = (0..3).map(|_| Values::Hard.vec(rng, len)).collect();
             let (lr, scale, l2) = (0.01, rng.pick(&[1.0, 0.3]), rng.pick(&[0.0, 0.001]));
-            let decay = if !RULES || matches!(optimizer, Optimizer::AdamW { .. }) { 0.0 } else { rng.pick(&[0.0, 0.05]) };
+            let decay =
+                if !RULES || matches!(optimizer, Optimizer::AdamW { .. }) { 0.0 } else { rng.pick(&[0.0, 0.05]) };
             for (r, levels) in groups() {
                 let free = optimizer.averages();
                 let fresh = |param: f32| if free { [param, 0.0, param] } else { [0.0; 3] };
