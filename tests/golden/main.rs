@@ -3,6 +3,7 @@
 mod file;
 mod metrics;
 mod objectives;
+mod optimizers;
 mod training;
 mod tuning;
 mod values;

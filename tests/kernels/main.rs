@@ -17,6 +17,8 @@ mod invariance;
 mod layout;
 mod losses;
 mod optimizer;
+#[cfg(feature = "rules")]
+mod penalty;
 mod random;
 mod refusals;
 mod softmax;
