@@ -5,13 +5,17 @@ use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
 use crate::rng::{Purpose, Stream, shuffle};
-use crate::train::Targets;
+use crate::train::{Inputs, Targets};
+
+mod sparse;
+
+pub use sparse::SparseDataset;
 
 /// Rows of input features with their targets, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// Rows of `features` values, one after the other.
-    pub inputs: &'a [f32],
+    /// Rows of `features` values, one after the other, or index lists.
+    pub inputs: Inputs<'a>,
     /// Values of a row.
     pub features: usize,
     /// One target (or one row of them) for each row.
@@ -29,20 +33,28 @@ impl<'a> View<'a> {
         }
         let rows = inputs.len() / features;
         check_len("inputs", rows * features, inputs.len())?;
-        match targets {
-            Targets::Classes(labels) => check_len("labels", rows, labels.len())?,
-            Targets::Values(values) => {
-                let width = values.len().checked_div(rows).unwrap_or(0);
-                check_len("targets", rows * width, values.len())?;
-            }
-        }
-        Ok(Self { inputs, features, targets })
+        check_targets(&targets, rows)?;
+        Ok(Self { inputs: Inputs::Values(inputs), features, targets })
     }
 
     /// Number of rows; none without features.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.inputs.len().checked_div(self.features).unwrap_or(0)
+        match self.inputs {
+            Inputs::Values(values) => values.len().checked_div(self.features).unwrap_or(0),
+            Inputs::Lists(lists) => lists.len(),
+        }
+    }
+}
+
+/// As many targets as rows, or as many times the same number.
+fn check_targets(targets: &Targets<'_>, rows: usize) -> Result<(), Error> {
+    match targets {
+        Targets::Classes(labels) => check_len("labels", rows, labels.len()),
+        Targets::Values(values) => {
+            let width = values.len().checked_div(rows).unwrap_or(0);
+            check_len("targets", rows * width, values.len())
+        }
     }
 }
 
@@ -53,6 +65,31 @@ pub enum Labels {
     Classes(Vec<u32>),
     /// Rows of values.
     Values(Vec<f32>),
+}
+
+impl Labels {
+    /// The targets, borrowed.
+    #[must_use]
+    pub fn targets(&self) -> Targets<'_> {
+        match self {
+            Labels::Classes(labels) => Targets::Classes(labels),
+            Labels::Values(values) => Targets::Values(values),
+        }
+    }
+
+    /// The targets of some of `count` rows, which exist.
+    fn subset(&self, rows: &[usize], count: usize) -> Self {
+        match self {
+            // A label that is missing is noticed when the subset is viewed.
+            Labels::Classes(labels) => {
+                Labels::Classes(rows.iter().filter_map(|row| labels.get(*row)).copied().collect())
+            }
+            Labels::Values(values) => {
+                let width = values.len() / count.max(1);
+                Labels::Values(rows.iter().flat_map(|row| &values[row * width..][..width]).copied().collect())
+            }
+        }
+    }
 }
 
 /// Rows of input features with their targets, owned.
@@ -72,11 +109,7 @@ impl Dataset {
     /// # Errors
     /// As [`View::new`].
     pub fn view(&self) -> Result<View<'_>, Error> {
-        let targets = match &self.labels {
-            Labels::Classes(labels) => Targets::Classes(labels),
-            Labels::Values(values) => Targets::Values(values),
-        };
-        View::new(&self.inputs, self.features, targets)
+        View::new(&self.inputs, self.features, self.labels.targets())
     }
 
     /// Number of rows.
@@ -88,17 +121,9 @@ impl Dataset {
     /// The given rows, in the given order; rows that do not exist are left out.
     #[must_use]
     pub fn subset(&self, rows: &[u32]) -> Self {
-        let rows = || rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows());
-        let inputs = rows().flat_map(|row| &self.inputs[row * self.features..][..self.features]).copied();
-        let labels = match &self.labels {
-            // A label that is missing is noticed when the subset is viewed.
-            Labels::Classes(labels) => Labels::Classes(rows().filter_map(|row| labels.get(row)).copied().collect()),
-            Labels::Values(values) => {
-                let width = values.len() / self.rows().max(1);
-                Labels::Values(rows().flat_map(|row| &values[row * width..][..width]).copied().collect())
-            }
-        };
-        Self { inputs: inputs.collect(), features: self.features, labels }
+        let rows: Vec<usize> = rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows()).collect();
+        let inputs = rows.iter().flat_map(|row| &self.inputs[row * self.features..][..self.features]).copied();
+        Self { inputs: inputs.collect(), features: self.features, labels: self.labels.subset(&rows, self.rows()) }
     }
 
     /// Holds out `fraction` of the rows, for validation or test: `(kept, held out)`, each in file order.
@@ -107,25 +132,29 @@ impl Dataset {
     /// of the same seed. A pure function of the labels, the fraction and the seed.
     #[must_use]
     pub fn hold_out(&self, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-        let rows = self.rows();
-        // A map: a label may be any number before it is checked against a network.
-        let mut groups = BTreeMap::<u32, Vec<u32>>::new();
-        for row in 0..rows {
-            let class = match &self.labels {
-                Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
-                Labels::Values(_) => 0,
-            };
-            groups.entry(class).or_default().push(row as u32);
-        }
-        let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = groups.into_iter().unzip();
-        let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
-        let mut held = alloc::vec![false; rows];
-        for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
-            shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
-            group[..count].iter().for_each(|row| held[*row as usize] = true);
-        }
-        (0..rows as u32).partition(|row| !held[*row as usize])
+        hold_out(&self.labels, self.rows(), fraction, seed, purpose)
     }
+}
+
+/// As [`Dataset::hold_out`], of rows with these labels.
+fn hold_out(labels: &Labels, rows: usize, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
+    // A map: a label may be any number before it is checked against a network.
+    let mut groups = BTreeMap::<u32, Vec<u32>>::new();
+    for row in 0..rows {
+        let class = match labels {
+            Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
+            Labels::Values(_) => 0,
+        };
+        groups.entry(class).or_default().push(row as u32);
+    }
+    let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = groups.into_iter().unzip();
+    let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
+    let mut held = alloc::vec![false; rows];
+    for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
+        shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
+        group[..count].iter().for_each(|row| held[*row as usize] = true);
+    }
+    (0..rows as u32).partition(|row| !held[*row as usize])
 }
 
 /// How many of each group make `fraction` of all: rounded down, the rest to the largest remainders.

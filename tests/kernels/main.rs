@@ -19,4 +19,5 @@ mod optimizer;
 mod random;
 mod refusals;
 mod softmax;
+mod sparse;
 mod tiles;

@@ -3,6 +3,7 @@
 mod failures;
 mod interrupted;
 mod learning;
+mod lists;
 mod memory;
 mod refusals;
 mod stopping;
