@@ -207,7 +207,11 @@ fn network(_: &mut Criterion) {
             times.sort_by(f64::total_cmp);
         }
         let (sum, part) = (sum[20], part[20]);
-        println!("{name}: of a step of {sum:.1} µs, {part:.1} are loss and gradients, {:.1} ({:.0} %) norm and update", sum - part, 100.0 * (sum - part) / sum);
+        println!(
+            "{name}: of a step of {sum:.1} µs, {part:.1} are loss and gradients, {:.1} ({:.0} %) norm and update",
+            sum - part,
+            100.0 * (sum - part) / sum
+        );
     }
 
     let (image, _) = export::export(&net.network(), &net.params, &net.state, &Options::default()).expect("an image");

@@ -143,6 +143,9 @@ struct DataArgs {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS")]
     ignore: Option<String>,
+    /// What index lists (.svm) call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    index_base: Option<u32>,
     /// Only the rows whose column lies in a range or list
     #[arg(long = "where", value_name = "COLUMN=RANGE")]
     filter: Option<String>,
@@ -174,6 +177,7 @@ impl DataArgs {
             target: self.target.clone(),
             header: self.header,
             ignore: self.ignore.clone(),
+            index_base: self.index_base,
             filter: self.filter.clone(),
             ..TrainOptions::default()
         }

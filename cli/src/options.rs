@@ -18,7 +18,7 @@ pub mod resolve;
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Training data: CSV, NPY or IDX, also gzipped [default: the UCI digits that ship inside]
+    /// Training data: CSV, NPY, IDX or index lists (.svm), also gzipped [default: the UCI digits that ship inside]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// File with the labels of the training data, row for row
@@ -36,6 +36,12 @@ pub struct TrainOptions {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
+    /// Inputs of a row of index lists (.svm) [default: the largest index of the training data]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
+    pub width: Option<usize>,
+    /// What index lists call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    pub index_base: Option<u32>,
     /// Train on the rows whose column lies in a range or list: subject=0..6, day=mon,tue
     #[arg(long = "where", value_name = "COLUMN=RANGE", help_heading = "Data")]
     #[serde(rename = "where")]

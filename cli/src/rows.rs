@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use evenkeel::data::SparseDataset;
 use evenkeel::{Dataset, Labels, Loss};
 
 use crate::data::{self, Header, RowFilter, Table, Target, TargetColumn, Task};
@@ -9,11 +10,15 @@ use crate::digits;
 use crate::error::{Failure, Kind};
 use crate::options::TrainOptions;
 
+mod set;
+
+pub use set::Set;
+
 /// Where rows come from, and what they mean.
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// The rows.
-    pub set: Dataset,
+    pub set: Set,
     /// What the file is called in reports.
     pub name: String,
 }
@@ -65,10 +70,12 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     let further = data::Options {
         classes: (!classes.is_empty()).then(|| classes.clone()),
         features: has_names.then(|| features.clone()),
+        width: Some(table.cols),
         ..base
     };
     let asked = options.loss.map(Loss::from);
     let (loss, outputs) = loss_of(&table, asked)?;
+    let lists = table.lists.is_some();
     if let [only] = classes.as_slice() {
         let message = format!("all rows of {name} are of class {only}: there is nothing to tell apart");
         return Err(Failure::new(Kind::Data, message));
@@ -84,7 +91,13 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
         validation = hold_out(&mut train, options.validation_share(), options.seed(), VALIDATION)?;
     }
     for rows in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
-        suit(&mut rows.set.labels, loss);
+        if matches!(rows.set, Set::Lists(_)) != lists {
+            let [kind, other] = if lists { ["numbers", "index lists"] } else { ["index lists", "numbers"] };
+            let message =
+                format!("{} holds {kind}, the training rows are {other}: all sets are of one kind", rows.name);
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        suit(rows.set.labels_mut(), loss);
     }
     let features = if has_names { features } else { Vec::new() };
     Ok(Sets { train, validation, test, features, classes, outputs, loss })
@@ -97,12 +110,15 @@ pub struct Names<'a> {
     pub features: &'a [String],
     /// Names of its classes.
     pub classes: &'a [String],
+    /// How many inputs it has: the width of index lists. 0 says nothing.
+    pub inputs: usize,
 }
 
 impl Names<'_> {
     fn narrow(&self, options: data::Options) -> data::Options {
         let list = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
-        data::Options { features: list(self.features), classes: list(self.classes), ..options }
+        let width = (self.inputs > 0).then_some(self.inputs).or(options.width);
+        data::Options { features: list(self.features), classes: list(self.classes), width, ..options }
     }
 }
 
@@ -133,7 +149,7 @@ pub fn read_labelled(
         _ => loss_of(&table, loss)?.0,
     };
     let mut rows = Rows { set: dataset(table)?, name: part.name() };
-    suit(&mut rows.set.labels, loss);
+    suit(rows.set.labels_mut(), loss);
     Ok((rows, loss))
 }
 
@@ -197,6 +213,8 @@ fn data_options(options: &TrainOptions) -> data::Options {
             Some(_) => TargetColumn::Columns(list(&options.target)),
         },
         ignore: list(&options.ignore),
+        width: options.width,
+        index_base: options.index_base,
         ..data::Options::default()
     }
 }
@@ -305,13 +323,17 @@ fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure>
 }
 
 /// A table as the library takes it.
-fn dataset(table: Table) -> Result<Dataset, Failure> {
+fn dataset(table: Table) -> Result<Set, Failure> {
     let labels = match table.target {
         Some(Target::Classes { labels, .. }) => Labels::Classes(labels),
         Some(Target::Values { values, .. }) => Labels::Values(values),
         None => return Err(Failure::new(Kind::Usage, "the data has no target: name its column with --target")),
     };
-    Ok(Dataset { inputs: table.inputs, features: table.cols, labels })
+    let features = table.cols;
+    Ok(match table.lists {
+        None => Set::Plain(Dataset { inputs: table.inputs, features, labels }),
+        Some(data::Lists { offsets, indices }) => Set::Lists(SparseDataset { offsets, indices, features, labels }),
+    })
 }
 
 /// Two classes on one output are its 0 and 1; done after the splits, which go by class.
@@ -331,7 +353,7 @@ fn hold_out(rows: &mut Rows, share: f64, seed: u64, which: u32) -> Result<Option
         let message = format!("--{purpose}-split {share} leaves no rows of {} to train on", rows.name);
         return Err(Failure::new(Kind::Usage, message));
     }
-    let held = Rows { set: rows.set.subset(&held), name: format!("the {purpose} rows of {}", rows.name) };
-    rows.set = rows.set.subset(&kept);
+    let held = Rows { set: rows.set.subset(&held)?, name: format!("the {purpose} rows of {}", rows.name) };
+    rows.set = rows.set.subset(&kept)?;
     Ok(Some(held))
 }

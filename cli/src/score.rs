@@ -16,7 +16,7 @@ use crate::rows::Rows;
 pub fn score(model: &Model, values: &[f32], rows: &Rows, loss: Loss) -> Result<Figures, Failure> {
     let (outputs, count) = (model.outputs, rows.set.rows());
     let fails = |message: String| Err(Failure::new(Kind::Data, format_args!("{}: {message}", rows.name)));
-    let (sum, hits) = match &rows.set.labels {
+    let (sum, hits) = match rows.set.labels() {
         Labels::Classes(labels) if outputs == 1 => {
             if let Some(row) = labels.iter().position(|label| *label > 1) {
                 return fails(format!(

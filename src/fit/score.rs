@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use crate::Level;
 use crate::data::View;
 use crate::error::Error;
+use crate::kernels::sparse::IndexLists;
 use crate::memory::Buffer;
 use crate::model::Mlp;
-use crate::split::Split;
-use crate::kernels::sparse::IndexLists;
 use crate::plan::Scope;
+use crate::split::Split;
 use crate::train::{AnyBatch, Buffers, Inputs, Loss, Score, Session, Targets};
 
 pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {

@@ -199,9 +199,13 @@ fn some_panels_body<S: Simd, W: Weight>(
         match panels::panel_width(dense.outputs, panel) {
             LANES => {
                 let (weights, _) = weights.as_chunks::<LANES>();
-                for (row, y) in y.iter_mut().enumerate() {
+                if S::REGISTERS >= 8 {
+                    rows_at_once(s, weights, x, finish, y);
+                } else {
                     let weight = |index: u32| weights.get(index as usize).map(|group| W::load(s, group));
-                    s.store(finish(sum(s, x.row(row), weight)), y);
+                    for (row, y) in y.iter_mut().enumerate() {
+                        s.store(finish(sum(s, x.row(row), weight)), y);
+                    }
                 }
             }
             width => {
@@ -220,6 +224,95 @@ fn some_panels_body<S: Simd, W: Weight>(
                     y.iter_mut().skip(width).for_each(|lane| *lane = 0.0);
                 }
             }
+        }
+    }
+}
+
+/// A row on its way through its list.
+struct Walk<'x, S: Simd> {
+    row: usize,
+    rest: &'x [u32],
+    before: u32,
+    total: S::F32,
+    acc: S::F32,
+}
+
+impl<'x, S: Simd> Walk<'x, S> {
+    fn new(s: S, x: &IndexLists<'x>, row: usize) -> Self {
+        Self { row, rest: x.row(row), before: 0, total: s.splat(0.0), acc: s.splat(0.0) }
+    }
+}
+
+/// Adds the weight of an input. Where a block ends is what a CPU cannot guess, and a wrong guess costs more than all else; so
+/// there is no branch: the chain times 1 or 0 goes into the total, the chain times 0 or 1 gets the weight.
+///
+/// Times 1 is exact, times 0 is a zero that adds nothing (see above; a chain that so becomes -0.0 still adds nothing to a total
+/// that never is). Only an infinite chain is spoiled, and then the row's sum is not finite.
+#[inline(always)]
+fn step<S: Simd>(s: S, index: u32, weight: S::F32, before: &mut u32, total: &mut S::F32, acc: &mut S::F32) {
+    /// What of a chain goes into the total, and what is kept of it: side by side, whichever of the two places it begins.
+    const SHARES: [f32; 3] = [0.0, 1.0, 0.0];
+    let ends = usize::from(*before / BLOCK as u32 != index / BLOCK as u32);
+    *before = index;
+    *total = s.mul_add(*acc, s.splat(SHARES[ends]), *total);
+    *acc = s.mul_add(*acc, s.splat(SHARES[ends + 1]), weight);
+}
+
+/// All rows over a full panel, three at a time, as the chain of one waits for each addition: a row that is done makes room for
+/// the next one.
+#[inline(always)]
+fn rows_at_once<S: Simd, W: Weight>(
+    s: S,
+    weights: &[[W; LANES]],
+    x: IndexLists<'_>,
+    finish: impl Fn(S::F32) -> S::F32,
+    y: &mut [Group],
+) {
+    let nothing = [W::zeroed(); LANES];
+    let weight = |index: u32| W::load(s, weights.get(index as usize).unwrap_or(&nothing));
+    let mut end = |walk: &Walk<'_, S>| {
+        let Some(y) = y.get_mut(walk.row) else { return };
+        let mut sum = s.add(walk.total, walk.acc);
+        s.store(sum, y);
+        if y.iter().any(|value| !value.is_finite()) {
+            sum = self::sum(s, x.row(walk.row), |index| Some(weight(index)));
+        }
+        s.store(finish(sum), y);
+    };
+    let mut walks: [Walk<'_, S>; 3] = core::array::from_fn(|row| Walk::new(s, &x, row));
+    let mut next = walks.len();
+    loop {
+        for walk in &mut walks {
+            while walk.rest.is_empty() && walk.row < x.len() {
+                end(walk);
+                *walk = Walk::new(s, &x, next);
+                next += 1;
+            }
+        }
+        let [a, b, c] = &mut walks;
+        let common = a.rest.len().min(b.rest.len()).min(c.rest.len());
+        if common == 0 {
+            // The last rows end one by one: a walk without a row has nothing left.
+            let Some(walk) = walks.iter_mut().find(|walk| !walk.rest.is_empty()) else { return };
+            let (mut before, mut total, mut acc) = (walk.before, walk.total, walk.acc);
+            for index in walk.rest {
+                step(s, *index, weight(*index), &mut before, &mut total, &mut acc);
+            }
+            (walk.rest, walk.total, walk.acc) = (&[], total, acc);
+            continue;
+        }
+        let (mut ab, mut at, mut aa) = (a.before, a.total, a.acc);
+        let (mut bb, mut bt, mut ba) = (b.before, b.total, b.acc);
+        let (mut cb, mut ct, mut ca) = (c.before, c.total, c.acc);
+        // Not chunks: an index without a check, and nothing to be copied.
+        for ((first, second), third) in a.rest.iter().zip(b.rest).zip(c.rest) {
+            step(s, *first, weight(*first), &mut ab, &mut at, &mut aa);
+            step(s, *second, weight(*second), &mut bb, &mut bt, &mut ba);
+            step(s, *third, weight(*third), &mut cb, &mut ct, &mut ca);
+        }
+        for (walk, (before, total, acc)) in [a, b, c].into_iter().zip([(ab, at, aa), (bb, bt, ba), (cb, ct, ca)]) {
+            walk.rest = walk.rest.get(common..).unwrap_or_default();
+            (walk.before, walk.total, walk.acc) = (before, total, acc);
         }
     }
 }

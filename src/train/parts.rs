@@ -288,9 +288,7 @@ impl<P: Split> Session<'_, P> {
 /// Through the statistics of a batch norm a bad input of one part shows in the outputs of all: it is where that began.
 fn begin(error: Error, batch: &AnyBatch<'_>) -> Error {
     match error {
-        Error::NonFinite { .. } if batch.inputs.non_finite() => {
-            Error::NonFinite { what: "input", layer: 0 }
-        }
+        Error::NonFinite { .. } if batch.inputs.non_finite() => Error::NonFinite { what: "input", layer: 0 },
         other => other,
     }
 }

@@ -178,12 +178,7 @@ impl<'m, P: Split> Session<'m, P> {
     /// parameters nor running statistics have changed. [`Error::BatchOfOne`] for one row with batch norm,
     /// [`Error::NeverUpdated`] for a batch norm whose statistics are frozen before they were ever updated; other
     /// variants for a batch that does not fit.
-    pub fn step<'b>(
-        &mut self,
-        batch: impl Into<AnyBatch<'b>>,
-        rules: &Rules,
-        moment: Moment,
-    ) -> Result<Score, Error> {
+    pub fn step<'b>(&mut self, batch: impl Into<AnyBatch<'b>>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
         let batch = batch.into();
         self.check_moments(rules)?;
         let score = self.differentiate(batch, rules.loss, moment)?;

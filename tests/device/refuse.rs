@@ -76,8 +76,7 @@ fn statistics() {
     });
     let count = setup.network().nodes().nth(3).map(|node| node.state.start + node.state.len - 16).unwrap();
     setup.state[count] = 0.0;
-    for (scope, layer) in
-        [(RUNNING, 3), (Scope::from_layer(4), 3), (Scope::from_layer(2).with_running_statistics(), 3)]
+    for (scope, layer) in [(RUNNING, 3), (Scope::from_layer(4), 3), (Scope::from_layer(2).with_running_statistics(), 3)]
     {
         unchanged(&setup, scope, 2, |session| {
             let error = Err(Error::NeverUpdated { layer });

@@ -140,29 +140,38 @@ fn steps_have_the_bits_of_plain_rows() {
                         compared += found.0.len() + found.2.len();
                     };
                     for room in [true, false] {
-                        check("a step", steps(&model, (level, scope, rows, room), |session, rules, moment| {
-                            session.step(list_batch, &Rules { loss, ..*rules }, moment).unwrap()
-                        }));
+                        check(
+                            "a step",
+                            steps(&model, (level, scope, rows, room), |session, rules, moment| {
+                                session.step(list_batch, &Rules { loss, ..*rules }, moment).unwrap()
+                            }),
+                        );
                     }
                     let part = if rows > 256 { 256 } else { 11 };
-                    check("in parts", steps(&model, (level, scope, part, true), |session, rules, moment| {
-                        session.step_in_parts(list_batch, &Rules { loss, ..*rules }, moment).unwrap()
-                    }));
+                    check(
+                        "in parts",
+                        steps(&model, (level, scope, part, true), |session, rules, moment| {
+                            session.step_in_parts(list_batch, &Rules { loss, ..*rules }, moment).unwrap()
+                        }),
+                    );
                     if scope.joins_rows(&model.network()) {
                         continue;
                     }
-                    check("a stream", steps(&model, (level, scope, part, true), |session, rules, moment| {
-                        for start in (0..rows).step_by(part) {
-                            let count = part.min(rows - start);
-                            let targets = match targets {
-                                Targets::Classes(labels) => Targets::Classes(&labels[start..][..count]),
-                                Targets::Values(values) => Targets::Values(&values[2 * start..][..2 * count]),
-                            };
-                            let part = ListBatch { inputs: lists.part(start, count), targets };
-                            session.accumulate(part, rows, loss, moment).unwrap();
-                        }
-                        session.apply(&Rules { loss, ..*rules }, moment).unwrap()
-                    }));
+                    check(
+                        "a stream",
+                        steps(&model, (level, scope, part, true), |session, rules, moment| {
+                            for start in (0..rows).step_by(part) {
+                                let count = part.min(rows - start);
+                                let targets = match targets {
+                                    Targets::Classes(labels) => Targets::Classes(&labels[start..][..count]),
+                                    Targets::Values(values) => Targets::Values(&values[2 * start..][..2 * count]),
+                                };
+                                let part = ListBatch { inputs: lists.part(start, count), targets };
+                                session.accumulate(part, rows, loss, moment).unwrap();
+                            }
+                            session.apply(&Rules { loss, ..*rules }, moment).unwrap()
+                        }),
+                    );
                 }
             }
         }
@@ -232,8 +241,7 @@ fn images_have_the_bits_of_plain_rows() {
                 mean: &standardize.mean,
                 inv_std: &standardize.inv_std,
             });
-            let options =
-                Options { precision: Precisions::All(precision), standardisation, ..Options::default() };
+            let options = Options { precision: Precisions::All(precision), standardisation, ..Options::default() };
             let (image, _) = export(&model.network(), &model.params, &model.state, &options).unwrap();
             let net = Net::new(Image::new(&image).unwrap());
             for level in Level::available() {

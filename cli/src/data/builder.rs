@@ -168,6 +168,7 @@ impl<'a> Builder<'a> {
         let Plan { mut names, inputs, .. } = self.plan;
         let table = Table {
             inputs: self.inputs,
+            lists: None,
             rows: self.rows,
             cols: inputs.len(),
             feature_names: inputs.iter().map(|&c| std::mem::take(&mut names[c])).collect(),

@@ -13,7 +13,7 @@ use crate::error::{Failure, Kind};
 use crate::history;
 use crate::model::{self, Note};
 use crate::options::TrainOptions;
-use crate::rows::{self, Names, Sets};
+use crate::rows::{self, Names, Set, Sets};
 
 /// What a run starts from.
 #[derive(Clone, Debug)]
@@ -151,9 +151,12 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Run(run, _) => Some(&run.model),
     };
     let classes = known.map_or(&[][..], |model| &model.classes);
-    let sets = rows::read(options, Names { features: &[], classes })?;
+    let sets = rows::read(
+        options,
+        Names { classes, inputs: known.map_or(0, |model| model.network().inputs()), ..Names::default() },
+    )?;
     let trainer = options.trainer(sets.loss, level)?;
-    let inputs = sets.train.set.features;
+    let inputs = sets.train.set.features();
     let mut seconds = Vec::new();
     let run = match origin {
         Origin::New => {
@@ -163,8 +166,9 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             let mut model = Mlp::new(inputs, layers)?;
             model.init(options.init()?, options.seed());
             model.classes.clone_from(&sets.classes);
-            if options.standardize.unwrap_or(true) {
-                model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs));
+            // Lists are taken as they are, numbers are standardised unless the options say otherwise.
+            if options.standardize.unwrap_or(matches!(sets.train.set, Set::Plain(_))) {
+                model.standardize = Some(standardisation(&sets)?);
             }
             Run::new(model, trainer)?
         }
@@ -174,7 +178,7 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             let mut model = (**model).clone();
             model.classes.clone_from(&sets.classes);
             match (&model.standardize, options.standardize) {
-                (None, Some(true)) => model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs)),
+                (None, Some(true)) => model.standardize = Some(standardisation(&sets)?),
                 (Some(_), Some(false)) => return Err(standardised()),
                 _ => {}
             }
@@ -200,6 +204,7 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         }
     };
     check_fit(&run, &sets)?;
+    check_lists(&run, &sets)?;
     let resolved = options.resolved(sets.loss, text::print(run.model.layers()), run.model.standardize.is_some());
     let note = Note::new(&run.model, &sets.features, sets.loss);
     Ok(Started { sets, run, note, resolved, seconds })
@@ -207,6 +212,13 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
 
 fn standard_net(outputs: usize) -> String {
     format!("dense(64) bn relu dropout(0.2) dense(64) bn relu dropout(0.2) dense({outputs})")
+}
+
+/// Mean and deviation of the training rows.
+fn standardisation(sets: &Sets) -> Result<Standardize, Failure> {
+    let why = "index lists are not standardised: their zeros would become other numbers, and all of them would count";
+    let set = sets.train.set.plain("--standardize true", why)?;
+    Ok(Standardize::learn(&set.inputs, set.features))
 }
 
 fn standardised() -> Failure {
@@ -218,9 +230,9 @@ fn standardised() -> Failure {
 fn check_ends(network: &Network<'_>, sets: &Sets) -> Result<(), Failure> {
     let (inputs, outputs) = (network.inputs(), network.outputs());
     let mut problem = None;
-    if inputs != sets.train.set.features {
+    if inputs != sets.train.set.features() {
         problem =
-            Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features));
+            Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features()));
     } else if outputs != sets.outputs {
         let what = match sets.loss {
             Loss::CrossEntropy => "classes",
@@ -267,6 +279,20 @@ fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
     Err(Failure::at(Kind::Usage, path, message))
 }
 
+/// Index lists are read by a dense layer, as they are.
+fn check_lists(run: &Run, sets: &Sets) -> Result<(), Failure> {
+    let first = run.model.layers().first();
+    let problem = match (&sets.train.set, first) {
+        (Set::Plain(_), _) => return Ok(()),
+        _ if run.model.standardize.is_some() => evenkeel::Error::ListsStandardized,
+        (_, Some(first)) if !matches!(first, evenkeel::Layer::Dense { .. }) => {
+            evenkeel::Error::ListsFirst { name: first.name() }
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Kind::Usage, format_args!("{}: {problem}", sets.train.name)))
+}
+
 /// What the first step would refuse, before files are written.
 fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let outputs = run.model.network().outputs();
@@ -279,8 +305,8 @@ fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
         view.targets
             .check(run.trainer.rules.loss, view.rows(), outputs)
             .map_err(|error| Failure::new(Kind::Data, format_args!("{}: {error}", rows.name)))?;
-        if rows.set.features != sets.train.set.features {
-            let (found, expected) = (rows.set.features, sets.train.set.features);
+        if rows.set.features() != sets.train.set.features() {
+            let (found, expected) = (rows.set.features(), sets.train.set.features());
             let message = format!("{}: {found} inputs, the training rows have {expected}", rows.name);
             return Err(Failure::new(Kind::Data, message));
         }
