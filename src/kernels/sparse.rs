@@ -200,7 +200,7 @@ fn some_panels_body<S: Simd, W: Weight>(
             LANES => {
                 let (weights, _) = weights.as_chunks::<LANES>();
                 if S::REGISTERS >= 8 {
-                    rows_at_once(s, weights, x, finish, y);
+                    rows_at_once::<S, W, 2>(s, weights, x, finish, y);
                 } else {
                     let weight = |index: u32| weights.get(index as usize).map(|group| W::load(s, group));
                     for (row, y) in y.iter_mut().enumerate() {
@@ -258,18 +258,18 @@ fn step<S: Simd>(s: S, index: u32, weight: S::F32, before: &mut u32, total: &mut
     *acc = s.mul_add(*acc, s.splat(SHARES[ends + 1]), weight);
 }
 
-/// All rows over a full panel, three at a time, as the chain of one waits for each addition: a row that is done makes room for
-/// the next one.
+/// All rows over a full panel, `L` at a time, as the chain of one waits for each addition: a row that is done makes room for
+/// the next one. Two are best, also where there are registers for more vectors: the addresses need as many of the others.
 #[inline(always)]
-fn rows_at_once<S: Simd, W: Weight>(
+fn rows_at_once<S: Simd, W: Weight, const L: usize>(
     s: S,
     weights: &[[W; LANES]],
     x: IndexLists<'_>,
     finish: impl Fn(S::F32) -> S::F32,
     y: &mut [Group],
 ) {
-    let nothing = [W::zeroed(); LANES];
-    let weight = |index: u32| W::load(s, weights.get(index as usize).unwrap_or(&nothing));
+    // Small cores, which are not to link a panic, do not come here.
+    let weight = |index: u32| W::load(s, &weights[index as usize]);
     let mut end = |walk: &Walk<'_, S>| {
         let Some(y) = y.get_mut(walk.row) else { return };
         let mut sum = s.add(walk.total, walk.acc);
@@ -279,7 +279,7 @@ fn rows_at_once<S: Simd, W: Weight>(
         }
         s.store(finish(sum), y);
     };
-    let mut walks: [Walk<'_, S>; 3] = core::array::from_fn(|row| Walk::new(s, &x, row));
+    let mut walks: [Walk<'_, S>; L] = core::array::from_fn(|row| Walk::new(s, &x, row));
     let mut next = walks.len();
     loop {
         for walk in &mut walks {
@@ -289,8 +289,7 @@ fn rows_at_once<S: Simd, W: Weight>(
                 next += 1;
             }
         }
-        let [a, b, c] = &mut walks;
-        let common = a.rest.len().min(b.rest.len()).min(c.rest.len());
+        let common = walks.iter().fold(usize::MAX, |common, walk| common.min(walk.rest.len()));
         if common == 0 {
             // The last rows end one by one: a walk without a row has nothing left.
             let Some(walk) = walks.iter_mut().find(|walk| !walk.rest.is_empty()) else { return };
@@ -301,18 +300,19 @@ fn rows_at_once<S: Simd, W: Weight>(
             (walk.rest, walk.total, walk.acc) = (&[], total, acc);
             continue;
         }
-        let (mut ab, mut at, mut aa) = (a.before, a.total, a.acc);
-        let (mut bb, mut bt, mut ba) = (b.before, b.total, b.acc);
-        let (mut cb, mut ct, mut ca) = (c.before, c.total, c.acc);
-        // Not chunks: an index without a check, and nothing to be copied.
-        for ((first, second), third) in a.rest.iter().zip(b.rest).zip(c.rest) {
-            step(s, *first, weight(*first), &mut ab, &mut at, &mut aa);
-            step(s, *second, weight(*second), &mut bb, &mut bt, &mut ba);
-            step(s, *third, weight(*third), &mut cb, &mut ct, &mut ca);
+        let mut befores: [u32; L] = core::array::from_fn(|w| walks[w].before);
+        let mut totals: [S::F32; L] = core::array::from_fn(|w| walks[w].total);
+        let mut accs: [S::F32; L] = core::array::from_fn(|w| walks[w].acc);
+        let lists: [&[u32]; L] = core::array::from_fn(|w| &walks[w].rest[..common]);
+        for k in 0..common {
+            for w in 0..L {
+                let index = lists[w][k];
+                step(s, index, weight(index), &mut befores[w], &mut totals[w], &mut accs[w]);
+            }
         }
-        for (walk, (before, total, acc)) in [a, b, c].into_iter().zip([(ab, at, aa), (bb, bt, ba), (cb, ct, ca)]) {
-            walk.rest = walk.rest.get(common..).unwrap_or_default();
-            (walk.before, walk.total, walk.acc) = (before, total, acc);
+        for w in 0..L {
+            walks[w].rest = &walks[w].rest[common..];
+            (walks[w].before, walks[w].total, walks[w].acc) = (befores[w], totals[w], accs[w]);
         }
     }
 }
@@ -403,7 +403,11 @@ fn add_weights_body<S: Simd>(
 fn add_chain<S: Simd, const WIDTH: usize>(s: S, x: IndexLists<'_>, dy: &[Group], chain: Chain, gradient: &mut [f32]) {
     let (places, _) = gradient.as_chunks_mut::<WIDTH>();
     if chain.adds {
-        return s.apart(Later { x, dy, chain, places });
+        return if S::REGISTERS >= 8 {
+            s.apart(Later::<WIDTH, 1024> { x, dy, chain, places })
+        } else {
+            s.apart(Later::<WIDTH, 64> { x, dy, chain, places })
+        };
     }
     for (row, dy) in dy.iter().enumerate().skip(chain.start).take(chain.len) {
         for index in x.row(row) {
@@ -424,15 +428,16 @@ fn add<S: Simd, const WIDTH: usize>(s: S, place: &mut [f32; WIDTH], dy: &Group) 
     }
 }
 
-/// A chain that is added to the total: block by block of the inputs, its sums in the first cache.
-struct Later<'a, const WIDTH: usize> {
+/// A chain that is added to the total: `INPUTS` inputs at a time, whose sums are near and not too many for the stack (64 KiB,
+/// or 4 on a small core, where batches of more than 256 rows are rare).
+struct Later<'a, const WIDTH: usize, const INPUTS: usize> {
     x: IndexLists<'a>,
     dy: &'a [Group],
     chain: Chain,
     places: &'a mut [[f32; WIDTH]],
 }
 
-impl<const WIDTH: usize> Kernel for Later<'_, WIDTH> {
+impl<const WIDTH: usize, const INPUTS: usize> Kernel for Later<'_, WIDTH, INPUTS> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -440,12 +445,12 @@ impl<const WIDTH: usize> Kernel for Later<'_, WIDTH> {
         let (x, dy) = (x.part(chain.start, chain.len), part(dy, chain.start, chain.len));
         // How much of each row's list is done: a chain has no more rows than a block.
         let mut done = [0_u32; BLOCK];
-        for (places, end) in places.chunks_mut(BLOCK).zip((BLOCK..).step_by(BLOCK)) {
-            let mut sums = [[0.0; WIDTH]; BLOCK];
+        for (places, end) in places.chunks_mut(INPUTS).zip((INPUTS..).step_by(INPUTS)) {
+            let mut sums = [[0.0; WIDTH]; INPUTS];
             for ((row, dy), done) in dy.iter().enumerate().zip(&mut done) {
                 let rest = x.row(row).get(*done as usize..).unwrap_or_default();
                 for index in rest.iter().take_while(|index| (**index as usize) < end) {
-                    add(s, &mut sums[*index as usize % BLOCK], dy);
+                    add(s, &mut sums[*index as usize % INPUTS], dy);
                     *done += 1;
                 }
             }
