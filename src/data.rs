@@ -1,15 +1,20 @@
 //! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
 
+mod folds;
+mod sparse;
+mod weights;
+
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
 use crate::rng::{Purpose, Stream, shuffle};
-use crate::train::{Inputs, Targets};
+use crate::train::{Inputs, Mixed, Targets};
 
-mod sparse;
-
+pub use folds::{group_folds, others};
 pub use sparse::SparseDataset;
+pub use weights::WeightedLabels;
 
 /// Rows of input features with their targets, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +54,21 @@ impl<'a> View<'a> {
 
 /// As many targets as rows, or as many times the same number.
 fn check_targets(targets: &Targets<'_>, rows: usize) -> Result<(), Error> {
-    match targets {
-        Targets::Classes(labels) => check_len("labels", rows, labels.len()),
+    match targets.unweighted() {
+        Targets::Classes(labels) => check_len("labels", rows, labels.len())?,
+        Targets::Mixed(Mixed { classes, others, .. }) => {
+            check_len("labels", rows, classes.len())?;
+            check_len("labels", rows, others.len())?;
+        }
         Targets::Values(values) => {
             let width = values.len().checked_div(rows).unwrap_or(0);
-            check_len("targets", rows * width, values.len())
+            check_len("targets", rows * width, values.len())?;
         }
+        Targets::Weighted(_) => {}
+    }
+    match targets.weights() {
+        Some((weights, _)) => check_len("weights", rows, weights.len()),
+        None => Ok(()),
     }
 }
 
@@ -65,31 +79,8 @@ pub enum Labels {
     Classes(Vec<u32>),
     /// Rows of values.
     Values(Vec<f32>),
-}
-
-impl Labels {
-    /// The targets, borrowed.
-    #[must_use]
-    pub fn targets(&self) -> Targets<'_> {
-        match self {
-            Labels::Classes(labels) => Targets::Classes(labels),
-            Labels::Values(values) => Targets::Values(values),
-        }
-    }
-
-    /// The targets of some of `count` rows, which exist.
-    fn subset(&self, rows: &[usize], count: usize) -> Self {
-        match self {
-            // A label that is missing is noticed when the subset is viewed.
-            Labels::Classes(labels) => {
-                Labels::Classes(rows.iter().filter_map(|row| labels.get(*row)).copied().collect())
-            }
-            Labels::Values(values) => {
-                let width = values.len() / count.max(1);
-                Labels::Values(rows.iter().flat_map(|row| &values[row * width..][..width]).copied().collect())
-            }
-        }
-    }
+    /// Either of them with a weight for each row ([`Dataset::weighted`]).
+    Weighted(Box<WeightedLabels>),
 }
 
 /// Rows of input features with their targets, owned.
@@ -123,7 +114,8 @@ impl Dataset {
     pub fn subset(&self, rows: &[u32]) -> Self {
         let rows: Vec<usize> = rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows()).collect();
         let inputs = rows.iter().flat_map(|row| &self.inputs[row * self.features..][..self.features]).copied();
-        Self { inputs: inputs.collect(), features: self.features, labels: self.labels.subset(&rows, self.rows()) }
+        let labels = self.labels.subset(&rows, self.rows());
+        Self { inputs: inputs.collect(), features: self.features, labels }
     }
 
     /// Holds out `fraction` of the rows, for validation or test: `(kept, held out)`, each in file order.
@@ -141,9 +133,9 @@ fn hold_out(labels: &Labels, rows: usize, fraction: f64, seed: u64, purpose: u32
     // A map: a label may be any number before it is checked against a network.
     let mut groups = BTreeMap::<u32, Vec<u32>>::new();
     for row in 0..rows {
-        let class = match labels {
+        let class = match labels.unweighted() {
             Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
-            Labels::Values(_) => 0,
+            _ => 0,
         };
         groups.entry(class).or_default().push(row as u32);
     }

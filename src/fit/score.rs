@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::batch::{Draw, Goals};
 use crate::Level;
 use crate::data::View;
 use crate::error::Error;
@@ -10,6 +11,7 @@ use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::plan::Scope;
 use crate::split::Split;
+use crate::train::augment::jitter;
 use crate::train::{AnyBatch, Buffers, Inputs, Loss, Score, Session, Targets};
 
 pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
@@ -52,8 +54,7 @@ pub(super) struct Gather {
     inputs: Buffer,
     offsets: Vec<usize>,
     indices: Vec<u32>,
-    labels: Vec<u32>,
-    values: Vec<f32>,
+    goals: Goals,
 }
 
 impl Gather {
@@ -67,10 +68,49 @@ impl Gather {
         let inputs = Buffer::zeros(if lists { 0 } else { capacity * features });
         let raw = alloc::vec![0.0; features];
         let (offsets, indices) = (Vec::new(), Vec::new());
-        Self { standardize, features, raw, inputs, offsets, indices, labels: Vec::new(), values: Vec::new() }
+        Self { standardize, features, raw, inputs, offsets, indices, goals: Goals::default() }
     }
 
     pub(super) fn batch(&mut self, data: &View<'_>, rows: &[u32]) -> AnyBatch<'_> {
+        let features = self.features;
+        self.fill(data, rows);
+        let targets = self.goals.of(data.targets, data.rows(), rows);
+        let inputs = match data.inputs {
+            Inputs::Values(_) => Inputs::Values(&self.inputs[..rows.len() * features]),
+            // Rows of lists that were checked.
+            Inputs::Lists(_) => Inputs::Lists(IndexLists::trusted(features, &self.offsets, &self.indices)),
+        };
+        AnyBatch { inputs, targets, rows: rows.len() }
+    }
+
+    /// As [`batch`](Self::batch), mixed and with noise as the trainer says. Mixing comes first: the noise has its deviation.
+    /// Neither is done to lists ([`Run::advance`](super::Run::advance) refuses it).
+    pub(super) fn training_batch(
+        &mut self,
+        data: &View<'_>,
+        rows: &[u32],
+        trainer: &super::Trainer,
+        step: u64,
+    ) -> AnyBatch<'_> {
+        if data.inputs.lists().is_some() {
+            return self.batch(data, rows);
+        }
+        self.fill(data, rows);
+        let draw = Draw { seed: trainer.seed, step };
+        let inputs = &mut self.inputs[..rows.len() * self.features];
+        let targets = if trainer.mixup > 0.0 {
+            self.goals.mixed(data.targets, data.rows(), rows, (trainer.mixup, draw), inputs)
+        } else {
+            self.goals.of(data.targets, data.rows(), rows)
+        };
+        if trainer.jitter > 0.0 {
+            jitter(trainer.jitter, draw.seed, draw.step, 0, inputs);
+        }
+        AnyBatch { inputs: Inputs::Values(inputs), targets, rows: rows.len() }
+    }
+
+    /// Copies the inputs of the rows.
+    fn fill(&mut self, data: &View<'_>, rows: &[u32]) {
         let features = self.features;
         match data.inputs {
             Inputs::Values(inputs) => {
@@ -95,25 +135,6 @@ impl Gather {
                 }
             }
         }
-        let targets = match data.targets {
-            Targets::Classes(labels) => {
-                self.labels.clear();
-                self.labels.extend(rows.iter().map(|row| labels[*row as usize]));
-                Targets::Classes(&self.labels)
-            }
-            Targets::Values(values) => {
-                let width = values.len() / data.rows().max(1);
-                self.values.clear();
-                self.values.extend(rows.iter().flat_map(|row| &values[*row as usize * width..][..width]));
-                Targets::Values(&self.values)
-            }
-        };
-        let inputs = match data.inputs {
-            Inputs::Values(_) => Inputs::Values(&self.inputs[..rows.len() * features]),
-            // Rows of lists that were checked.
-            Inputs::Lists(_) => Inputs::Lists(IndexLists::trusted(features, &self.offsets, &self.indices)),
-        };
-        AnyBatch { inputs, targets, rows: rows.len() }
     }
 }
 
@@ -125,6 +146,8 @@ pub(super) fn evaluate<P: Split>(
     loss: Loss,
     capacity: usize,
 ) -> Result<Score, Error> {
+    // One mean over the weights of all rows, not one for each batch.
+    let data = &View { targets: data.targets.settled(), ..*data };
     let rows: Vec<u32> = (0..data.rows() as u32).collect();
     let mut total = Score::default();
     for rows in rows.chunks(capacity) {

@@ -2,6 +2,8 @@
 
 mod file;
 mod lists;
+mod metrics;
+mod objectives;
 mod training;
 mod tuning;
 mod values;

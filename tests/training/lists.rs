@@ -165,6 +165,7 @@ fn steps_have_the_bits_of_plain_rows() {
                                 let targets = match targets {
                                     Targets::Classes(labels) => Targets::Classes(&labels[start..][..count]),
                                     Targets::Values(values) => Targets::Values(&values[2 * start..][..2 * count]),
+                                    other => other,
                                 };
                                 let part = ListBatch { inputs: lists.part(start, count), targets };
                                 session.accumulate(part, rows, loss, moment).unwrap();

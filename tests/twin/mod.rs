@@ -4,6 +4,8 @@
 //! parameter in memory; no arithmetic. Forward and backward stand side by side, the transcendental functions are
 //! `libm`'s.
 
+mod objectives;
+
 use evenkeel::kernels::panels;
 use evenkeel::layer::padded;
 use evenkeel::rng::{Purpose, Stream};
@@ -309,6 +311,6 @@ pub(crate) fn loss(kind: Loss, outputs: &[f64], targets: Targets<'_>, cols: usiz
             let each = || outputs.iter().zip(targets).map(|(z, t)| z - f64::from(*t));
             (each().map(|d| d * d).sum::<f64>() * share, each().map(|d| 2.0 * d * share).collect())
         }
-        _ => unreachable!("targets of the wrong kind"),
+        (kind, targets) => objectives::loss(kind, outputs, targets, cols),
     }
 }

@@ -51,8 +51,10 @@ pub fn export(context: &Context<'_>, source: &Source<'_>, wanted: Export<'_>) ->
         let probe = match &source.data.data {
             None => None,
             Some(_) => {
-                let names = Names { features: &note.features, classes: &net.classes, inputs: net.network().inputs() };
-                Some(rows::read_inputs(source.data, names, net.network().inputs())?.0)
+                let inputs = net.network().inputs();
+                let encoding = Some(&note.encoding);
+                let names = Names { features: &note.features, classes: &net.classes, inputs, encoding };
+                Some(rows::read_inputs(source.data, names, inputs)?.0)
             }
         };
         let probe = probe.as_ref().map(|table| table.any_inputs()).transpose()?;

@@ -66,7 +66,7 @@ pub(crate) fn read(mut source: Source<'_>, options: &Options) -> Result<Built, E
     }
     let target = labels.map(|labels| labels.finish(&file)).transpose()?;
     let table = Table { rows, cols, target, lists: Some(lists), ..Table::default() };
-    Ok(Built { table, kept: None, seen: rows as u64 })
+    Ok(Built { table, seen: rows as u64, ..Built::default() })
 }
 
 /// What has no meaning for a file of index lists.

@@ -1,7 +1,9 @@
 //! The rows of a set, of either kind: plain numbers, or index lists.
 
+use std::borrow::Cow;
+
 use evenkeel::data::{SparseDataset, View};
-use evenkeel::train::Inputs;
+use evenkeel::train::{Inputs, Mean};
 use evenkeel::{Dataset, Labels};
 
 use crate::error::{Failure, Kind};
@@ -70,6 +72,69 @@ impl Set {
         Ok(match self {
             Set::Plain(set) => Inputs::Values(&set.inputs),
             Set::Lists(set) => Inputs::Lists(set.lists()?),
+        })
+    }
+
+    /// The numbers of plain rows; none of lists.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        match self {
+            Set::Plain(set) => &set.inputs,
+            Set::Lists(_) => &[],
+        }
+    }
+
+    /// The numbers of plain rows, to change; none of lists.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        match self {
+            Set::Plain(set) => &mut set.inputs,
+            Set::Lists(_) => &mut [],
+        }
+    }
+
+    /// See [`Dataset::folds`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, evenkeel::Error> {
+        match self {
+            Set::Plain(set) => set.folds(count, seed),
+            Set::Lists(set) => set.folds(count, seed),
+        }
+    }
+
+    /// The rows as numbers; of lists, the zeros and ones that they stand for.
+    ///
+    /// # Errors
+    /// For lists that are not ascending.
+    pub fn as_values(&self) -> Result<Cow<'_, [f32]>, Failure> {
+        Ok(match self {
+            Set::Plain(set) => Cow::Borrowed(&set.inputs),
+            Set::Lists(set) => {
+                let mut values = vec![0.0; set.rows().saturating_mul(set.features)];
+                set.lists()?.write_plain(&mut values);
+                Cow::Owned(values)
+            }
+        })
+    }
+
+    /// See [`Dataset::balanced`].
+    #[must_use]
+    pub fn balanced(&self) -> Vec<f32> {
+        match self {
+            Set::Plain(set) => set.balanced(),
+            Set::Lists(set) => set.balanced(),
+        }
+    }
+
+    /// See [`Dataset::class_weighted`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn class_weighted(self, weights: &[f32], mean: Mean) -> Result<Self, evenkeel::Error> {
+        Ok(match self {
+            Set::Plain(set) => Set::Plain(set.class_weighted(weights, mean)?),
+            Set::Lists(set) => Set::Lists(set.class_weighted(weights, mean)?),
         })
     }
 
