@@ -19,6 +19,7 @@ use crate::data::{Batches, View, order};
 use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
+use crate::plan::Scope;
 use crate::split::Split;
 use crate::train::schedule::PlateauState;
 use crate::train::{Buffers, EarlyStopping, Loss, Moment, Schedule, Score, Session, StopState, Targets};
@@ -190,9 +191,18 @@ impl Run {
         if self.history.stopped_epoch.is_some() {
             return Ok(Finish::Stopped);
         }
+        let lists = train.inputs.lists().is_some();
+        if validation.is_some_and(|data| data.inputs.lists().is_some() != lists) {
+            return Err(Error::ListsPlanned.into());
+        }
+        if lists && (trainer.mixup > 0.0 || trainer.jitter > 0.0) {
+            let what = "mixup and jitter make other numbers of ones and zeros: they do not go with index lists";
+            return Err(FitError::Parameter { what });
+        }
+        let scope = Scope { lists, ..trainer.scope };
         let capacity = batches.largest();
         let planned = trainer.part.map_or(capacity, |part| part.clamp(1, capacity));
-        let plan = network.plan_in(trainer.scope, planned);
+        let plan = network.plan_in(scope, planned);
         let mut gradients = Buffer::zeros(plan.trained);
         let mut work = Buffer::zeros(plan.work_len());
         let buffers = Buffers {
@@ -206,9 +216,9 @@ impl Run {
             // Even if it has no parameters: then there is nothing to train, but much to look at.
             Session::planned(network, plan, buffers, trainer.level, split)?
         } else {
-            Session::with_scope(network, trainer.scope, planned, buffers, trainer.level, split)?
+            Session::with_scope(network, scope, planned, buffers, trainer.level, split)?
         };
-        let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity);
+        let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity, lists);
         let steps_per_epoch = batches.count() as u64;
         let warmup = (f64::from(trainer.warmup_epochs) * steps_per_epoch as f64) as u64;
         let progress = &mut self.progress;

@@ -117,9 +117,9 @@ struct Walk {
 
 impl Walk {
     const fn start(network: &Network<'_>, scope: Scope) -> Self {
-        // The caller's rows come first, copied into groups. Frozen layers with an output of their own write to the other
+        // The caller's rows come first, copied into groups; index lists are read where they lie. Frozen layers with an output of their own write to the other
         // one of two buffers; what trains behind them keeps its values.
-        let mut buffers = [padded(network.inputs()), 0];
+        let mut buffers = [if scope.lists { 0 } else { padded(network.inputs()) }, 0];
         let (mut at, mut index, mut cache) = (0, 0, 0);
         while index < scope.first && index < network.layers().len() {
             let width = padded(network.width_before(index + 1));

@@ -65,6 +65,7 @@ pub mod stop;
 
 mod arrays;
 mod backward;
+mod batch;
 mod forward;
 mod keeper;
 mod parts;
@@ -76,6 +77,7 @@ use crate::error::Error;
 use crate::layer::{Layer, Network};
 
 pub use arrays::Arrays;
+pub use batch::{AnyBatch, Inputs, ListBatch};
 #[cfg(feature = "safetensors")]
 pub(crate) use forward::{batches_seen, set_batches_seen};
 pub use keeper::Keeper;

@@ -118,7 +118,7 @@ pub fn measure(
     if loss.has_accuracy() && loss.link() == Link::None {
         return Ok(Measured::Nothing);
     }
-    let labels = match rows.set.labels.unweighted() {
+    let labels = match rows.set.labels().unweighted() {
         Labels::Classes(labels) => labels.clone(),
         Labels::Values(targets) if !loss.has_accuracy() => {
             return Ok(Measured::Quantities(metrics::quantities(values, targets, outputs)?));

@@ -21,8 +21,8 @@ pub use loss::{LossName, MeanName};
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Training data: CSV, NPY, NPZ (file.npz:array) or IDX, also packed with gzip or zstd; several files with commas or as
-    /// logs/*.csv [default: the UCI digits that ship inside]
+    /// Training data: CSV, NPY, NPZ (file.npz:array), IDX or index lists (.svm), also packed with gzip or zstd; several files
+    /// with commas or as logs/*.csv [default: the UCI digits that ship inside]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// File with the labels of the training data, row for row
@@ -40,6 +40,12 @@ pub struct TrainOptions {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
+    /// Inputs of a row of index lists (.svm) [default: the largest index of the training data]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
+    pub width: Option<usize>,
+    /// What index lists call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    pub index_base: Option<u32>,
     /// Columns of inputs that are categories (auto: those with text in the first row): one input for each category
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub categorical: Option<String>,

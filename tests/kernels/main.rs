@@ -22,4 +22,5 @@ mod penalty;
 mod random;
 mod refusals;
 mod softmax;
+mod sparse;
 mod tiles;

@@ -281,6 +281,7 @@ impl<'a> Builder<'a> {
         let categories = found.into_iter().map(|(at, categories)| (name(at), categories)).collect();
         let table = Table {
             inputs: values,
+            lists: None,
             rows: self.rows,
             cols,
             categories,
