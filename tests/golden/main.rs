@@ -3,4 +3,5 @@
 mod file;
 mod training;
 mod tuning;
+mod units;
 mod values;
