@@ -106,7 +106,7 @@ impl Formula {
         });
         let formula = Self { kind, series, asymptote };
         // The short cuts are the formula.
-        for x in (0..1000).map(|i| f32::from_bits(i * 0x0010_c000)).flat_map(|x| [x, -x]).filter(|x| x.is_finite()) {
+        for x in (0..1000).map(|i| f32::from_bits(i * 0x0020_c000)).flat_map(|x| [x, -x]).filter(|x| x.is_finite()) {
             let (short, whole) = (formula.at(x), f(f64::from(x)).0);
             let tiny = f64::from(f32::MIN_POSITIVE) * 1e-14;
             assert!((short - whole).abs() <= 1e-12 * whole.abs() + tiny, "{kind:?}({x:e}): {short:e} or {whole:e}");
@@ -120,7 +120,7 @@ impl Formula {
         if x.abs() <= Self::SMALL {
             let [value, slope, bend] = self.series[sign];
             value + wide * (slope + wide * bend)
-        } else if x.abs() >= Self::LARGE && x.abs() < f32::INFINITY {
+        } else if x.abs() >= Self::LARGE && x.abs() < f32::INFINITY && self.kind != Activation::Softsign {
             let [slope, offset] = self.asymptote[sign];
             slope * wide + offset
         } else {
