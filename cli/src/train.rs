@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use evenkeel::data::View;
 use evenkeel::fit::{Event, Finish, FitError, Run};
 use evenkeel::host::pool::Pool;
 use evenkeel::interchange::{resume, state_dict};
@@ -25,8 +26,9 @@ use crate::show::Show;
 
 mod start;
 
+use start::Started;
+pub(crate) use start::start;
 pub use start::{Origin, Plan, read_config};
-use start::{Started, start};
 
 /// Set by Ctrl-C: training stops after the batch it is in.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -265,7 +267,9 @@ fn finish_run(
     let curves = crate::curves::svg(&Curves { title: &title, metric_name: METRIC, epochs, best_epoch: best });
     write_atomically(job.out.join("curves.svg"), curves.as_bytes())?;
     let score = |rows: &Rows| -> Result<Figures, Failure> {
+        // Every row counts once, as in `eval`; the curves have the weighted losses.
         let view = rows.set.view()?;
+        let view = View { targets: view.targets.unweighted(), ..view };
         let score: Score = pool.enter(|| run.model.score(level, pool, view, loss))?;
         Ok(Figures::of(score, loss))
     };

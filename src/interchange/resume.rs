@@ -61,7 +61,7 @@ impl Recipe {
         };
         Self {
             optimizer: optimizer.into(),
-            loss: trainer.rules.loss.name().into(),
+            loss: trainer.rules.loss.to_string(),
             seed: trainer.seed,
             batch: trainer.batch as u64,
             shuffle: trainer.shuffle,

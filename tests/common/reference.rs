@@ -3,6 +3,8 @@
 //! No vectors, no tiles, no threads and no panels here: matrices are `[outputs][inputs]`. Only the elementary functions
 //! are the library's own, called on one value at a time (`tests/math.rs` measures them against `f64`).
 
+mod losses;
+
 use super::values::{Rng, Values};
 use evenkeel::Level;
 use evenkeel::kernels::{BLOCK, dense::Weight, math};

@@ -1,6 +1,8 @@
 //! Against the golden files of this directory: what PyTorch, Keras and exact arithmetic answer.
 
 mod file;
+mod metrics;
+mod objectives;
 mod training;
 mod tuning;
 mod units;

@@ -257,7 +257,13 @@ fn softmax_rows() {
 
 /// The loss of given outputs, and its gradient with respect to them, through the public step: row `r` of the input is the
 /// unit vector `r` and the weights are the outputs, so outputs and gradients are exactly those of the loss.
-fn through_a_session(level: Level, loss: Loss, outputs: &[f32], cols: usize, targets: Targets<'_>) -> (f32, Vec<f32>) {
+pub(crate) fn through_a_session(
+    level: Level,
+    loss: Loss,
+    outputs: &[f32],
+    cols: usize,
+    targets: Targets<'_>,
+) -> (f32, Vec<f32>) {
     let rows = outputs.len() / cols;
     let layers = [Layer::Dense { outputs: cols, bias: false }];
     let network = Network::new(rows, &layers).unwrap();
@@ -310,7 +316,7 @@ fn losses_and_gradients() {
                     Targets::Values(values) if loss == Loss::BinaryCrossEntropy => {
                         gradients.scaled(&what, &gradient, truth, 1.0 / values.len() as f64, 1e-6);
                     }
-                    Targets::Values(_) => gradients.relative(&what, &gradient, truth, 1e-6),
+                    _ => gradients.relative(&what, &gradient, truth, 1e-6),
                 }
             }
         }

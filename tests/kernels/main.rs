@@ -15,6 +15,7 @@ mod elementwise;
 mod gradients;
 mod invariance;
 mod layout;
+mod losses;
 mod optimizer;
 mod random;
 mod refusals;

@@ -1,9 +1,11 @@
 //! Training as a whole: learning, stopping, interruption, bad numbers, memory.
 
+mod augmentation;
 mod failures;
 mod interrupted;
 mod learning;
 mod memory;
+mod observers;
 mod refusals;
 mod stopping;
 

@@ -6,6 +6,7 @@
 
 #[path = "../common/exact.rs"]
 mod exact;
+mod objectives;
 
 use evenkeel::kernels::panels;
 use evenkeel::layer::padded;
@@ -309,6 +310,6 @@ pub(crate) fn loss(kind: Loss, outputs: &[f64], targets: Targets<'_>, cols: usiz
             let each = || outputs.iter().zip(targets).map(|(z, t)| z - f64::from(*t));
             (each().map(|d| d * d).sum::<f64>() * share, each().map(|d| 2.0 * d * share).collect())
         }
-        _ => unreachable!("targets of the wrong kind"),
+        (kind, targets) => objectives::loss(kind, outputs, targets, cols),
     }
 }
