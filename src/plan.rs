@@ -18,7 +18,7 @@ pub(crate) use buffers::Work;
 pub use scope::{Scope, Statistics};
 
 use crate::kernels::{batchnorm, panels};
-use crate::layer::{Activation, Layer, Network, padded};
+use crate::layer::{Layer, Needs, Network, padded};
 use crate::simd::LANES;
 
 /// A range of a flat slice.
@@ -174,13 +174,12 @@ impl Walk {
             Layer::Dense { .. } | Layer::BatchNorm(_) if frozen => (false, Needed::Nothing),
             _ if frozen => (true, Needed::Nothing),
             Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
-            Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),
-            Layer::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
-                (matches!(self.needed, Needed::Nothing), Needed::Sign)
-            }
-            Layer::Activation(Activation::Sigmoid | Activation::Tanh) | Layer::Softmax | Layer::LogSoftmax => {
-                (matches!(self.needed, Needed::Nothing), Needed::Value)
-            }
+            Layer::Activation(activation) => match activation.needs() {
+                Needs::Input => (false, Needed::Nothing),
+                Needs::Sign => (matches!(self.needed, Needed::Nothing), Needed::Sign),
+                Needs::Value => (matches!(self.needed, Needed::Nothing), Needed::Value),
+            },
+            Layer::Softmax | Layer::LogSoftmax => (matches!(self.needed, Needed::Nothing), Needed::Value),
             Layer::Dropout { .. } => {
                 let in_place = !matches!(self.needed, Needed::Value);
                 (in_place, if in_place { self.needed } else { Needed::Nothing })

@@ -7,4 +7,5 @@ mod objectives;
 mod optimizers;
 mod training;
 mod tuning;
+mod units;
 mod values;
