@@ -87,6 +87,11 @@ pub enum Purpose {
     Split = 3,
     /// Dropout; the layer is the index of the layer, the step that of the training step.
     Dropout = 4,
+    /// Normal numbers of Gaussian dropout and Gaussian noise; the layer is the index of the layer, the step that of the
+    /// training step.
+    Noise = 16,
+    /// Which weights DropConnect keeps; layer and step as for dropout.
+    DropConnect = 17,
 }
 
 /// A sequence of random words, one per element; see the module for the numbering.

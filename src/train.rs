@@ -60,10 +60,14 @@ pub mod loss;
 pub mod optim;
 pub mod stop;
 
+pub mod average;
 mod arrays;
 mod backward;
+mod calibrate;
+mod connect;
 mod forward;
 mod keeper;
+mod norms;
 mod parts;
 mod session;
 
@@ -71,8 +75,11 @@ use crate::error::Error;
 use crate::layer::{Layer, Network};
 
 pub use arrays::Arrays;
+pub use average::{Averager, Averaging};
+#[cfg(feature = "alloc")]
+pub(crate) use forward::batches_seen;
 #[cfg(feature = "safetensors")]
-pub(crate) use forward::{batches_seen, set_batches_seen};
+pub(crate) use forward::set_batches_seen;
 pub use keeper::Keeper;
 pub use loss::{Loss, Score, Targets};
 pub use optim::{Optimizer, Schedule};

@@ -1,4 +1,4 @@
-//! `eval`, `predict`, `export` and `inspect`.
+//! `eval`, `predict`, `export`, `recalibrate` and `inspect`.
 
 use std::path::Path;
 
@@ -18,9 +18,11 @@ use crate::show::Show;
 
 mod export;
 mod inspect;
+mod recalibrate;
 
 pub use export::{Export, export};
 pub use inspect::inspect;
+pub use recalibrate::recalibrate;
 
 /// What all commands on a model share.
 #[derive(Debug)]

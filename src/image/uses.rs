@@ -28,8 +28,10 @@ pub const GELU: u32 = 1 << 9;
 pub const SILU: u32 = 1 << 10;
 /// An activation that is an operation of its own.
 pub const ACTIVATION: u32 = 1 << 11;
+/// Layer norm.
+pub const LAYER_NORM: u32 = 1 << 30;
 /// All of these.
-pub const ALL: u32 = (1 << 12) - 1;
+pub const ALL: u32 = (1 << 12) - 1 | LAYER_NORM;
 
 impl Image<'_> {
     /// The kinds of operations that the image has, bits of [`uses`](super::uses).
@@ -46,6 +48,7 @@ impl Image<'_> {
                 Kind::Activation => ACTIVATION,
                 Kind::Softmax => SOFTMAX,
                 Kind::LogSoftmax => LOG_SOFTMAX,
+                Kind::LayerNorm { .. } => LAYER_NORM,
             };
             if let Some(activation) = record.activation {
                 uses |= of(activation);

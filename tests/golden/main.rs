@@ -1,6 +1,7 @@
 //! Against the golden files of this directory: what PyTorch, Keras and exact arithmetic answer.
 
 mod file;
+mod norms;
 mod training;
 mod tuning;
 mod values;

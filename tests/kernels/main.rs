@@ -15,6 +15,8 @@ mod elementwise;
 mod gradients;
 mod invariance;
 mod layout;
+mod noise;
+mod norms;
 mod optimizer;
 mod random;
 mod refusals;

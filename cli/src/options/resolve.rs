@@ -2,7 +2,7 @@
 //! together is refused.
 
 use evenkeel::fit::{Monitor, Trainer};
-use evenkeel::train::{Clip, Rules};
+use evenkeel::train::{Averaging, Clip, Rules};
 use evenkeel::{EarlyStopping, Init, Level, Loss, Optimizer, Schedule};
 use serde::Serializer;
 
@@ -41,6 +41,9 @@ impl TrainOptions {
         if self.optimizer.is_some() && self.optimizer != base.optimizer {
             (base.lr, base.momentum, base.nesterov, base.weight_decay) = (None, None, None, None);
         }
+        if self.swa.is_some() || self.ema.is_some() {
+            (base.swa, base.ema) = (None, None);
+        }
         if self.clip_norm.is_some() || self.clip_value.is_some() {
             (base.clip_norm, base.clip_value) = (None, None);
         }
@@ -67,6 +70,8 @@ impl TrainOptions {
             test_split: share(self.test.is_some() || self.test_where.is_some(), self.test_share()),
             standardize: Some(standardize),
             net: Some(net),
+            // The network's text says it all.
+            dialect: None,
             init: self.from.is_none().then(|| self.init_name().to_owned()),
             loss: Some(loss.into()),
             optimizer: Some(optimizer),
@@ -122,7 +127,9 @@ impl TrainOptions {
         self.epochs.unwrap_or(200)
     }
 
-    fn batch(&self) -> usize {
+    /// Rows of a batch.
+    #[must_use]
+    pub fn batch(&self) -> usize {
         self.batch.unwrap_or(64)
     }
 
@@ -146,7 +153,7 @@ impl TrainOptions {
         let share = |share: Option<f64>| outside(share, |share| (0.0..1.0).contains(&share));
         let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
         let tests_elsewhere = self.test.is_some() || self.test_where.is_some();
-        let mistakes: [(bool, &str); 17] = [
+        let mistakes: [(bool, &str); 20] = [
             (self.labels.is_some() && !data, "--labels needs --data, the file whose labels they are"),
             (
                 self.validation_labels.is_some() && self.validation.is_none(),
@@ -181,6 +188,9 @@ impl TrainOptions {
                 outside(self.checkpoint_seconds, |seconds| (0.0..=1e9).contains(&seconds)),
                 "--checkpoint-seconds must be 0 or a positive number",
             ),
+            (self.micro_batch == Some(0), "--micro-batch must be at least 1 row"),
+            (outside(self.ema, |decay| (0.0..1.0).contains(&decay)), "--ema is a share: from 0 to below 1"),
+            (both(self.swa.is_some(), self.ema.is_some()), "choose one of --swa and --ema"),
             (self.init.is_some() && self.from.is_some(), "--init makes new weights, --from brings them: choose one"),
         ];
         match mistakes.iter().find(|(mistaken, _)| *mistaken) {
@@ -240,7 +250,13 @@ impl TrainOptions {
             monitor,
             restore_best: self.restore_best.unwrap_or(true),
             level,
-            // The whole network, whole batches.
+            part: self.micro_batch,
+            averaging: match (self.swa, self.ema) {
+                (Some(from), _) => Averaging::Swa { from },
+                (None, Some(decay)) => Averaging::Ema { decay },
+                (None, None) => Averaging::None,
+            },
+            // The whole network.
             ..Trainer::new(loss)
         })
     }

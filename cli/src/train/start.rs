@@ -48,6 +48,7 @@ impl Plan {
             Some(base) => given.over(base)?,
             None => given.clone(),
         };
+        spell_out(&mut options)?;
         let Some(from) = options.from.clone() else {
             return Ok(Self { options, origin: Origin::New, out: folder(out)? });
         };
@@ -88,6 +89,7 @@ impl Plan {
                 }
             };
             options = given.over(&base)?;
+            spell_out(&mut options)?;
             // The run began where its configuration says; this checkpoint is only a stop on the way.
             options.from = base.from;
         } else if from.canonicalize().ok() == out.join("model.safetensors").canonicalize().ok() {
@@ -127,6 +129,16 @@ pub fn read_config(path: &Path) -> Result<TrainOptions, Failure> {
     })
 }
 
+/// Writes the dialect into the network's text, if there is one: from there on it stands for itself.
+fn spell_out(options: &mut TrainOptions) -> Result<(), Failure> {
+    if let (Some(net), Some(dialect)) = (&options.net, options.dialect) {
+        let layers = text::parse_in(net, dialect.into())
+            .map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))?;
+        (options.net, options.dialect) = (Some(text::print(&layers)), None);
+    }
+    Ok(())
+}
+
 fn parse_net(net: &str) -> Result<Vec<evenkeel::Layer>, Failure> {
     text::parse(net).map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))
 }
@@ -157,7 +169,11 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
     let mut seconds = Vec::new();
     let run = match origin {
         Origin::New => {
-            let layers = parse_net(options.net.as_deref().unwrap_or(&standard_net(sets.outputs)))?;
+            let layers = match (options.net.as_deref(), options.dialect) {
+                (None, Some(dialect)) => text::parse_in(&standard_net(sets.outputs), dialect.into())
+                    .map_err(|error| Failure::new(Kind::Usage, error))?,
+                (net, _) => parse_net(net.unwrap_or(&standard_net(sets.outputs)))?,
+            };
             check_ends(&Network::new(inputs, &layers)?, &sets)?;
             check_memory(&Network::new(inputs, &layers)?, &trainer)?;
             let mut model = Mlp::new(inputs, layers)?;
@@ -171,7 +187,10 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Weights(model) => {
             check_ends(&model.network(), &sets)?;
             check_memory(&model.network(), &trainer)?;
-            let mut model = (**model).clone();
+            let mut model = match options.dialect {
+                Some(dialect) => model.to_dialect(dialect.into(), options.batch())?,
+                None => (**model).clone(),
+            };
             model.classes.clone_from(&sets.classes);
             match (&model.standardize, options.standardize) {
                 (None, Some(true)) => model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs)),
@@ -252,7 +271,7 @@ fn check_memory(network: &Network<'_>, trainer: &Trainer) -> Result<(), Failure>
 
 /// A run stopped within an epoch goes on there: the data must still have as many batches.
 fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
-    let batches = Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm())?;
+    let batches = Batches::plan(sets.train.set.rows(), run.trainer.batch, run.trainer.scope.joins_rows(&run.model.network()))?;
     let steps = u64::from(run.progress.epoch) * batches.count() as u64 + run.progress.batch as u64;
     // All batches of an epoch done is a position too: the validation comes next.
     if run.progress.batch <= batches.count() && run.progress.step == steps {
@@ -270,7 +289,7 @@ fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
 /// What the first step would refuse, before files are written.
 fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let outputs = run.model.network().outputs();
-    Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm()).map_err(|error| {
+    Batches::plan(sets.train.set.rows(), run.trainer.batch, run.trainer.scope.joins_rows(&run.model.network())).map_err(|error| {
         let rows = sets.train.set.rows();
         Failure::new(Kind::Usage, format_args!("--batch {} of {rows} rows: {error}", run.trainer.batch))
     })?;
