@@ -3,6 +3,7 @@
 #![cfg(feature = "alloc")]
 
 mod infer;
+mod layer_norm;
 mod model;
 mod narrow;
 mod refuse;

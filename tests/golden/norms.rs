@@ -10,7 +10,8 @@ use evenkeel::layer::padded;
 use evenkeel::rng::{Purpose, Stream};
 use evenkeel::train::average::average;
 use evenkeel::train::{Averaging, Batch, Buffers, Moment, Rules, Session};
-use evenkeel::{Dataset, Labels, Level, Loss, Mlp, Network, Optimizer, Serial, Targets, Trainer, text};
+use evenkeel::export::{Options, export};
+use evenkeel::{Dataset, Image, Labels, Level, Loss, Mlp, Net, Network, Optimizer, Serial, Targets, Trainer, text};
 
 use crate::file::{File, Tally};
 use crate::training::{load, tensors};
@@ -309,4 +310,43 @@ fn recalibrated_statistics() {
         assert_eq!(before[..], model.params[..]);
     }
     tally.print("swa_utils.update_bn, batches of 16 and all rows");
+}
+
+/// Golden running statistics folded into the dense layer before, and run as an image: against the formula in `f64`.
+#[test]
+fn folded_running_statistics() {
+    let file = File::open("bn");
+    for n in ["n2", "n3", "n1000"] {
+        let mut tally = Tally::default();
+        for level in Level::available() {
+            let [x, gamma, beta] = ["x", "gamma", "beta"].map(|name| file.f32(&format!("{n}.{name}")));
+            let cols = gamma.len();
+            for label in ["m0.1", "m0.01", "cumulative"] {
+                let last = |name: &str| file.f32(&format!("{n}.{label}.{name}"))[2 * cols..].to_vec();
+                let (mean, var) = (last("running_mean64"), last("running_var64"));
+                let layers = text::parse(&format!("dense({cols}, bias=false) bn")).unwrap();
+                let mut model = Mlp::new(cols, layers).unwrap();
+                let [dense, bn] = [0, 1].map(|layer| model.network().node(layer));
+                let identity: Vec<f32> = (0..cols * cols).map(|i| f32::from(i % (cols + 1) == 0)).collect();
+                panels::pack(cols, cols, &identity, dense.weights.of_mut(&mut model.params));
+                bn.weights.of_mut(&mut model.params)[..cols].copy_from_slice(&gamma);
+                bn.bias.of_mut(&mut model.params)[..cols].copy_from_slice(&beta);
+                let state = bn.state.of_mut(&mut model.state);
+                state[..cols].copy_from_slice(&mean);
+                state[padded(cols)..][..cols].copy_from_slice(&var);
+                state[2 * padded(cols)] = 3.0;
+                let (bytes, _) = export(&model.network(), &model.params, &model.state, &Options::default()).unwrap();
+                let net = Net::new(Image::new(&bytes).unwrap());
+                let (mut found, mut scratch) = (vec![f32::NAN; x.len()], vec![0.0; net.scratch_len(8)]);
+                net.infer(level, &Serial, &x, &mut found, &mut scratch).unwrap();
+                let wide = f64::from;
+                let factor = |c: usize| wide(gamma[c]) / (wide(var[c]) + wide(1e-5_f32)).sqrt();
+                let truth: Vec<f64> = x.iter().enumerate().map(|(i, x)| (wide(*x) - wide(mean[i % cols])) * factor(i % cols) + wide(beta[i % cols])).collect();
+                // What is added up, of which the result may be a small rest.
+                let size = |i: usize| (wide(x[i].abs()) + wide(mean[i % cols].abs())) * factor(i % cols).abs() + wide(beta[i % cols].abs());
+                tally.each(&format!("{n}.{label} folded on {level}"), &found, &truth, size, 2e-7);
+            }
+        }
+        tally.print(&format!("batch norm, {} rows, folded into a dense layer, relative to the size of its terms", &n[1..]));
+    }
 }

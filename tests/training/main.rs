@@ -1,5 +1,6 @@
 //! Training as a whole: learning, stopping, interruption, bad numbers, memory.
 
+mod averages;
 mod failures;
 mod interrupted;
 mod learning;

@@ -7,7 +7,9 @@ use evenkeel::data::Batches;
 use evenkeel::fit::{Run, Trainer};
 use evenkeel::interchange::{InterchangeError, resume};
 use evenkeel::model::Standardize;
-use evenkeel::{Level, Loss, Mlp, Network, text};
+use evenkeel::kernels::accumulate::fits;
+use evenkeel::layer::NormMode;
+use evenkeel::{Error, Layer, Level, Loss, Mlp, Network, text};
 
 use crate::error::{Failure, Kind};
 use crate::history;
@@ -286,13 +288,33 @@ fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
     Err(Failure::at(Kind::Usage, path, message))
 }
 
+/// Whether all batches can be computed in parts of so many rows.
+fn check_parts(network: &Network<'_>, batches: &Batches, part: usize) -> Result<(), Failure> {
+    let refuse = |error: Error| Err(Failure::new(Kind::Usage, format_args!("--micro-batch {part}: {error}")));
+    let lengths = || (0..batches.count()).map(|index| batches.range(index).len());
+    if let Some(rows) = lengths().find(|rows| !fits(*rows, part.min(*rows))) {
+        return refuse(Error::Parts { rows, part });
+    }
+    let ghosts = |layer: &Layer| {
+        matches!(layer, Layer::BatchNorm(bn) if matches!(bn.mode, NormMode::Ghost { rows } if lengths().any(|len| len > rows + 1)))
+    };
+    match network.layers().iter().position(ghosts) {
+        Some(layer) if part < batches.largest() => refuse(Error::GhostParts { layer }),
+        _ => Ok(()),
+    }
+}
+
 /// What the first step would refuse, before files are written.
 fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let outputs = run.model.network().outputs();
-    Batches::plan(sets.train.set.rows(), run.trainer.batch, run.trainer.scope.joins_rows(&run.model.network())).map_err(|error| {
-        let rows = sets.train.set.rows();
+    let (rows, network) = (sets.train.set.rows(), run.model.network());
+    let joins = run.trainer.scope.joins_rows(&network);
+    let batches = Batches::plan(rows, run.trainer.batch, joins).map_err(|error| {
         Failure::new(Kind::Usage, format_args!("--batch {} of {rows} rows: {error}", run.trainer.batch))
     })?;
+    if let Some(part) = run.trainer.part {
+        check_parts(&network, &batches, part)?;
+    }
     for rows in [Some(&sets.train), sets.validation.as_ref(), sets.test.as_ref()].into_iter().flatten() {
         let view = rows.set.view()?;
         view.targets
