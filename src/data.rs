@@ -1,11 +1,18 @@
 //! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
 
+mod folds;
+mod weights;
+
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
 use crate::rng::{Purpose, Stream, shuffle};
-use crate::train::Targets;
+use crate::train::{Mixed, Targets};
+
+pub use folds::{group_folds, others};
+pub use weights::WeightedLabels;
 
 /// Rows of input features with their targets, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +36,20 @@ impl<'a> View<'a> {
         }
         let rows = inputs.len() / features;
         check_len("inputs", rows * features, inputs.len())?;
-        match targets {
+        match targets.unweighted() {
             Targets::Classes(labels) => check_len("labels", rows, labels.len())?,
+            Targets::Mixed(Mixed { classes, others, .. }) => {
+                check_len("labels", rows, classes.len())?;
+                check_len("labels", rows, others.len())?;
+            }
             Targets::Values(values) => {
                 let width = values.len().checked_div(rows).unwrap_or(0);
                 check_len("targets", rows * width, values.len())?;
             }
+            Targets::Weighted(_) => {}
+        }
+        if let Some((weights, _)) = targets.weights() {
+            check_len("weights", rows, weights.len())?;
         }
         Ok(Self { inputs, features, targets })
     }
@@ -53,6 +68,8 @@ pub enum Labels {
     Classes(Vec<u32>),
     /// Rows of values.
     Values(Vec<f32>),
+    /// Either of them with a weight for each row ([`Dataset::weighted`]).
+    Weighted(Box<WeightedLabels>),
 }
 
 /// Rows of input features with their targets, owned.
@@ -72,11 +89,7 @@ impl Dataset {
     /// # Errors
     /// As [`View::new`].
     pub fn view(&self) -> Result<View<'_>, Error> {
-        let targets = match &self.labels {
-            Labels::Classes(labels) => Targets::Classes(labels),
-            Labels::Values(values) => Targets::Values(values),
-        };
-        View::new(&self.inputs, self.features, targets)
+        View::new(&self.inputs, self.features, self.labels.targets())
     }
 
     /// Number of rows.
@@ -88,16 +101,9 @@ impl Dataset {
     /// The given rows, in the given order; rows that do not exist are left out.
     #[must_use]
     pub fn subset(&self, rows: &[u32]) -> Self {
-        let rows = || rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows());
-        let inputs = rows().flat_map(|row| &self.inputs[row * self.features..][..self.features]).copied();
-        let labels = match &self.labels {
-            // A label that is missing is noticed when the subset is viewed.
-            Labels::Classes(labels) => Labels::Classes(rows().filter_map(|row| labels.get(row)).copied().collect()),
-            Labels::Values(values) => {
-                let width = values.len() / self.rows().max(1);
-                Labels::Values(rows().flat_map(|row| &values[row * width..][..width]).copied().collect())
-            }
-        };
+        let rows: Vec<usize> = rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows()).collect();
+        let inputs = rows.iter().flat_map(|row| &self.inputs[row * self.features..][..self.features]).copied();
+        let labels = self.labels.subset(&rows, self.rows());
         Self { inputs: inputs.collect(), features: self.features, labels }
     }
 
@@ -111,9 +117,9 @@ impl Dataset {
         // A map: a label may be any number before it is checked against a network.
         let mut groups = BTreeMap::<u32, Vec<u32>>::new();
         for row in 0..rows {
-            let class = match &self.labels {
+            let class = match self.labels.unweighted() {
                 Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
-                Labels::Values(_) => 0,
+                _ => 0,
             };
             groups.entry(class).or_default().push(row as u32);
         }

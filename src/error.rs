@@ -133,12 +133,73 @@ pub enum Error {
         /// The target found.
         value: f32,
     },
+    /// A value that cannot be a target of the loss.
+    Target {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// The target found.
+        value: f32,
+        /// The loss.
+        loss: &'static str,
+    },
+    /// A weight that is negative or not finite.
+    Weight {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// The weight found.
+        value: f32,
+    },
+    /// All weights of a data set are 0: nothing would be learned.
+    AllWeightsZero,
+    /// The outputs of a layer do not vary over the rows given, or are not finite: no factor makes their variance 1.
+    NoVariance {
+        /// The layer.
+        layer: usize,
+    },
+    /// A class without a weight.
+    ClassWeight {
+        /// The class.
+        class: u32,
+        /// How many weights there are.
+        weights: usize,
+    },
+    /// The share of a mixed row's first class is not in [0, 1].
+    Share {
+        /// The share found.
+        value: f32,
+    },
+    /// A part of a batch cannot know the sum of the weights of all its rows.
+    WeightSum,
+    /// The loss's name is none of those listed at [`Loss`](crate::train::Loss).
+    UnknownLoss,
+    /// A loss has an argument that it does not know, or one outside its range.
+    LossParameter {
+        /// The loss.
+        loss: &'static str,
+    },
+    /// Rows cannot be mixed under a loss whose targets have nothing between them.
+    Mixup {
+        /// The loss.
+        loss: &'static str,
+    },
     /// The last layer does what the loss already contains.
     OutputLayer {
         /// The layer.
         name: &'static str,
         /// The loss.
         loss: &'static str,
+    },
+    /// Rows cannot be divided into so many folds.
+    Folds {
+        /// Folds, or groups to leave out.
+        count: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// A metric of what has none.
+    Metric {
+        /// What is missing or wrong.
+        what: &'static str,
     },
     /// A NaN or an infinity appeared.
     NonFinite {
@@ -213,7 +274,8 @@ impl fmt::Display for Error {
                 "operation {op} of the image is a scale and shift, which is no layer any more: train only what lies behind it"
             ),
             Error::TargetKind { loss } => {
-                let wanted = if loss == "cross_entropy" { "class indices" } else { "target values" };
+                let classes = loss.parse::<crate::train::Loss>().is_ok_and(|loss| loss.takes_classes());
+                let wanted = if classes { "class indices" } else { "target values" };
                 write!(f, "the loss {loss} needs {wanted}")
             }
             Error::Label { row, label, classes } => {
@@ -222,10 +284,50 @@ impl fmt::Display for Error {
             Error::Probability { row, value } => {
                 write!(f, "row {row} has target {value}: binary cross-entropy wants 0 to 1")
             }
+            Error::Target { row, value, loss } => {
+                let wanted = match loss {
+                    "hinge" | "squared_hinge" => "-1 or 0, and 1",
+                    "poisson" | "poisson_rate" => "0 or more",
+                    _ => "0 to 1",
+                };
+                write!(f, "row {row} has target {value}: the loss {loss} wants {wanted}")
+            }
+            Error::Weight { row, value } => {
+                write!(f, "row {row} has weight {value}: weights are 0 or positive, and finite")
+            }
+            Error::AllWeightsZero => f.write_str("all weights are 0: nothing would be learned"),
+            Error::NoVariance { layer } => write!(
+                f,
+                "the outputs of layer {layer} do not vary, or are not finite: lsuv needs rows that differ"
+            ),
+            Error::ClassWeight { class, weights } => {
+                write!(f, "class {class} has no weight: there are {weights}, one for each class counted from 0")
+            }
+            Error::Share { value } => write!(f, "the first classes' share of mixed rows is {value}, not from 0 to 1"),
+            Error::WeightSum => f.write_str(
+                "a part of a batch cannot know the sum of all weights: divide by the rows (Mean::Rows), or give the factor (Mean::Scaled)",
+            ),
+            Error::UnknownLoss => {
+                f.write_str("unknown loss: choose ")?;
+                for (index, (name, _)) in crate::train::loss::NAMES.iter().enumerate() {
+                    write!(f, "{}{name}", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Error::LossParameter { loss } => {
+                write!(f, "the loss {loss} has an argument it does not know, or one outside its range")
+            }
+            Error::Mixup { loss } => {
+                write!(f, "the loss {loss} has no targets between its two: leave mixup out, or choose bce")
+            }
             Error::OutputLayer { name, loss } => write!(
                 f,
                 "the loss {loss} contains {name} already: remove the last layer of the network, outputs are turned into probabilities after training"
             ),
+            Error::Folds { count, rows } => {
+                write!(f, "{count} folds or groups of {rows} rows: there must be at least two, and no more than rows")
+            }
+            Error::Metric { what } => write!(f, "no metric: {what}"),
             Error::NonFinite { what, layer } => write!(f, "NaN or infinity in the {what} of layer {layer}"),
             Error::Layer { layer, name } => {
                 write!(f, "layer {layer} ({name}) has a parameter outside its range")
@@ -236,8 +338,11 @@ impl fmt::Display for Error {
                 "the image has operations that are not compiled in: add the bits {missing:#x} of image::uses to the network's"
             ),
             Error::UnknownInit => f.write_str(
-                "unknown initialiser: choose zeros, constant(c), torch_linear, orthogonal, orthogonal(gain), \
-                 or glorot, he or lecun followed by _uniform or _normal",
+                "unknown initialiser: choose zeros, ones, constant(c), torch_linear, orthogonal, orthogonal(gain), \
+                 glorot, he or lecun followed by _uniform or _normal, uniform(low, high), normal(mean, std), \
+                 truncated_normal(mean, std), trunc_normal(mean, std, low, high), variance_scaling(scale, mode, distribution), \
+                 xavier_uniform(gain), xavier_normal(gain), kaiming_uniform(mode, nonlinearity, a), \
+                 kaiming_normal(mode, nonlinearity, a), identity(gain), or sparse(sparsity, std)",
             ),
         }
     }

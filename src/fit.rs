@@ -4,8 +4,13 @@
 //! same bits: the order of the rows and every dropout mask are pure functions of seed, epoch and step.
 
 mod averaged;
+mod batch;
 mod error;
+mod finder;
+mod folds;
 mod history;
+mod observer;
+mod outputs;
 mod score;
 mod trainer;
 
@@ -16,15 +21,20 @@ use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::split::Split;
-use crate::train::{Averaging, Buffers, EarlyStopping, Loss, Moment, Score, Session, StopState};
+use crate::train::{Averaging, Buffers, EarlyStopping, Loss, Moment, Score, Session, StopState, Targets};
 use averaged::recalibrate;
 use error::located;
+use observer::Listener;
 use score::{Gather, check_data, evaluate};
 use trainer::check_trainer;
 
 pub use averaged::Averaged;
 pub use error::FitError;
+pub use finder::{RateCurve, RatePoint, RateSearch};
+pub use folds::{CrossValidation, FoldResult, cross_validate, mean_and_deviation};
 pub use history::{EpochRecord, Event, Finish, History, Monitor};
+pub use observer::{BatchEnd, EpochEnd, Observer};
+pub use outputs::score_outputs;
 pub use trainer::Trainer;
 
 /// Where a run is.
@@ -72,6 +82,9 @@ impl Run {
     pub fn new(model: Mlp, trainer: Trainer) -> Result<Self, FitError> {
         check_trainer(&trainer)?;
         crate::train::check_output(&model.network(), trainer.rules.loss)?;
+        if trainer.mixup > 0.0 && !trainer.rules.loss.mixes() {
+            return Err(Error::Mixup { loss: trainer.rules.loss.name() }.into());
+        }
         let plan = model.network().plan_in(trainer.scope, 1);
         let moments = Buffer::zeros(trainer.rules.optimizer.moments_len(&plan));
         let (progress, history) = (Progress::default(), History::default());
@@ -90,7 +103,21 @@ impl Run {
         split: &P,
         observer: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Finish, FitError> {
-        let finish = self.advance(train, validation, split, observer)?;
+        self.fit_observed(train, validation, split, &mut Listener(observer))
+    }
+
+    /// As [`fit`](Self::fit), with every hook of an [`Observer`].
+    ///
+    /// # Errors
+    /// As [`advance_observed`](Self::advance_observed).
+    pub fn fit_observed<P: Split>(
+        &mut self,
+        train: View<'_>,
+        validation: Option<View<'_>>,
+        split: &P,
+        observer: &mut dyn Observer,
+    ) -> Result<Finish, FitError> {
+        let finish = self.advance_observed(train, validation, split, observer)?;
         if finish != Finish::Interrupted {
             self.restore_best();
         }
@@ -124,6 +151,21 @@ impl Run {
         split: &P,
         observer: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Finish, FitError> {
+        self.advance_observed(train, validation, split, &mut Listener(observer))
+    }
+
+    /// As [`advance`](Self::advance), with every hook of an [`Observer`].
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance), and [`FitError::Parameter`] for an observer's learning rate that is negative or not
+    /// finite.
+    pub fn advance_observed<P: Split>(
+        &mut self,
+        train: View<'_>,
+        validation: Option<View<'_>>,
+        split: &P,
+        observer: &mut dyn Observer,
+    ) -> Result<Finish, FitError> {
         let trainer = self.trainer;
         // A copy of the list: the session borrows it beside the parameters that it writes.
         let layers = self.model.layers().to_vec();
@@ -131,6 +173,9 @@ impl Run {
         let batches = Batches::plan(train.rows(), trainer.batch, trainer.scope.joins_rows(&network))?;
         for data in [Some(train), validation].into_iter().flatten() {
             check_data(&self.model, &data, trainer.rules.loss)?;
+        }
+        if trainer.mixup > 0.0 && matches!(train.targets.unweighted(), Targets::Mixed(_)) {
+            return Err(Error::Mixup { loss: trainer.rules.loss.name() }.into());
         }
         if self.history.stopped_epoch.is_some() {
             return Ok(Finish::Stopped);
@@ -162,9 +207,13 @@ impl Run {
         let progress = &mut self.progress;
         let mut finish = Finish::Epochs;
         while progress.epoch < trainer.epochs {
+            if progress.batch == 0 && observer.epoch_begins(progress.epoch).is_break() {
+                return Ok(Finish::Interrupted);
+            }
             let rows = order(train.rows(), trainer.seed, progress.epoch, trainer.shuffle);
             while progress.batch < batches.count() {
-                let batch = gather.batch(&train, &rows[batches.range(progress.batch)]);
+                let batch =
+                    gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
                 let lr = trainer.schedule.rate(
                     trainer.lr,
                     warmup,
@@ -172,6 +221,10 @@ impl Run {
                     steps_per_epoch,
                     steps_per_epoch * u64::from(trainer.epochs),
                 );
+                let lr = observer.rate(progress.step, lr);
+                if !(lr >= 0.0 && lr.is_finite()) {
+                    return Err(FitError::Parameter { what: "an observer's learning rate must be 0 or positive" });
+                }
                 let moment = Moment { seed: trainer.seed, step: progress.step, lr };
                 let score = if planned < capacity {
                     session.step_in_parts(batch, &trainer.rules, moment)
@@ -186,15 +239,19 @@ impl Run {
                 if let (Averaging::Ema { .. }, Some(averaged)) = (trainer.averaging, &mut self.averaged) {
                     averaged.take_in(trainer.averaging, &session)?;
                 }
-                let event = Event::Batch {
+                let ended = BatchEnd {
                     epoch: progress.epoch,
-                    done: progress.batch,
+                    batch: progress.batch - 1,
                     of: batches.count(),
-                    rows: progress.score.rows,
-                    loss: progress.score.mean_loss(),
+                    step: progress.step - 1,
+                    lr,
+                    rows: score.rows,
+                    loss: score.mean_loss(),
+                    epoch_rows: progress.score.rows,
+                    epoch_loss: progress.score.mean_loss(),
                 };
                 // After the last batch too: the next call then begins with the validation.
-                if observer(event).is_break() {
+                if observer.batch_ends(&ended).is_break() {
                     return Ok(Finish::Interrupted);
                 }
             }
@@ -253,7 +310,9 @@ impl Run {
             progress.epoch += 1;
             progress.batch = 0;
             progress.score = Score::default();
-            let flow = observer(Event::Epoch { record: &record, improved: verdict.improved, stops });
+            let (params, state) = session.weights();
+            let ended = EpochEnd { record: &record, improved: verdict.improved, stops, params, state };
+            let flow = observer.epoch_ends(&ended);
             if stops {
                 break;
             }

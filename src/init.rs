@@ -6,15 +6,22 @@
 //!
 //! Scales and truncation are those of Keras' `VarianceScaling` (`keras/src/initializers/random_initializers.py`); the
 //! methods are from Glorot and Bengio 2010, He et al. 2015 (both fans of a dense layer: its inputs and outputs), LeCun
-//! et al. 1998, Saxe et al. 2013 (orthogonal), and `torch.nn.Linear`.
+//! et al. 1998, Saxe et al. 2013 (orthogonal), Martens 2010 (sparse), and `torch.nn.Linear`.
 //!
-//! Must not depend on anything but `rng` and `libm`.
+//! Keras' and PyTorch's initialisers of one name differ: Keras' `*_normal` are cut off at two standard deviations and widened
+//! so that the variance is kept, PyTorch's `xavier_normal_` and `kaiming_normal_` are not cut off. Keras' names (`glorot`, `he`,
+//! `lecun`) mean Keras' variants here, PyTorch's (`xavier`, `kaiming`) PyTorch's. What needs more than two dimensions
+//! (`dirac_`, Keras' `STFT`) has no meaning for a dense layer.
+//!
+//! Must not depend on anything but `rng`, `quantile` and `libm`.
 
-use core::fmt;
-use core::str::FromStr;
+mod law;
+mod text;
 
-use crate::error::Error;
+use crate::quantile;
 use crate::rng::Stream;
+
+pub use law::{Fan, Law, Nonlinearity, Shape};
 
 /// A weight matrix in any layout.
 pub trait WeightAccess {
@@ -53,6 +60,85 @@ pub enum Init {
     },
     /// PyTorch's default for a linear layer, weights and bias: uniform in ±1 / √inputs.
     TorchLinear,
+    /// All 1.
+    Ones,
+    /// Uniform between two numbers: Keras' `RandomUniform`, by default ±0.05; PyTorch's `uniform_`, by default 0 to 1.
+    Uniform {
+        /// From this.
+        low: f32,
+        /// To this.
+        high: f32,
+    },
+    /// Normal: Keras' `RandomNormal`, by default of deviation 0.05; PyTorch's `normal_`, by default 1.
+    Normal {
+        /// The mean.
+        mean: f32,
+        /// The standard deviation.
+        std: f32,
+    },
+    /// Keras' `TruncatedNormal`: drawn again beyond two standard deviations, which makes it narrower.
+    TruncatedNormal {
+        /// The mean.
+        mean: f32,
+        /// The standard deviation before the cut, by default 0.05.
+        std: f32,
+    },
+    /// PyTorch's `trunc_normal_`: cut off below `low` and above `high`, wherever they lie.
+    TorchTruncatedNormal {
+        /// The mean.
+        mean: f32,
+        /// The standard deviation before the cut, by default 1.
+        std: f32,
+        /// Nothing below, by default -2.
+        low: f32,
+        /// Nothing above, by default 2.
+        high: f32,
+    },
+    /// Keras' `VarianceScaling`: variance `scale / fan`.
+    VarianceScaling {
+        /// By default 1.
+        scale: f32,
+        /// By default the inputs.
+        fan: Fan,
+        /// By default cut off at two standard deviations, widened so that the variance is kept.
+        shape: Shape,
+    },
+    /// PyTorch's `xavier_uniform_`: in ±gain √(6 / (inputs + outputs)).
+    XavierUniform {
+        /// By default 1; see [`Nonlinearity::gain`].
+        gain: f32,
+    },
+    /// PyTorch's `xavier_normal_`: deviation gain √(2 / (inputs + outputs)), not cut off.
+    XavierNormal {
+        /// By default 1; see [`Nonlinearity::gain`].
+        gain: f32,
+    },
+    /// PyTorch's `kaiming_uniform_`: in ±gain √(3 / fan).
+    KaimingUniform {
+        /// By default the inputs.
+        fan: Fan,
+        /// Whose gain; by default leaky ReLU of slope 0.
+        of: Nonlinearity,
+    },
+    /// PyTorch's `kaiming_normal_`: deviation gain / √fan, not cut off.
+    KaimingNormal {
+        /// By default the inputs.
+        fan: Fan,
+        /// Whose gain; by default leaky ReLU of slope 0.
+        of: Nonlinearity,
+    },
+    /// `gain` from input `i` to output `i`, 0 elsewhere: Keras' `Identity`, PyTorch's `eye_`; any shape.
+    Identity {
+        /// By default 1.
+        gain: f32,
+    },
+    /// PyTorch's `sparse_`: normal of mean 0, with `⌈sparsity · outputs⌉` weights of each input 0.
+    Sparse {
+        /// Share of zeros, from 0 to 1.
+        sparsity: f32,
+        /// Standard deviation of the others, by default 0.01.
+        std: f32,
+    },
 }
 
 /// Standard deviation of the standard normal distribution cut off at ±2.
@@ -92,8 +178,65 @@ impl Init {
                 }
                 scale(inputs, outputs, w, gain);
             }
+            Init::Identity { gain } => {
+                let own = |element: u64| element / inputs.max(1) as u64 == element % inputs.max(1) as u64;
+                each(w, &|element| if own(element) { f64::from(gain) } else { 0.0 });
+            }
+            Init::Sparse { sparsity, std } => {
+                each(w, &|element| f64::from(std) * normal(stream, element, 0));
+                thin_out(inputs, outputs, sparsity, stream, w);
+            }
+            _ => match self.law(inputs, outputs) {
+                Some(Law::Uniform { low, high }) => {
+                    each(w, &|element| low + (high - low) * open_unit(stream.word(element)));
+                }
+                Some(Law::Normal { mean, std }) => each(w, &|element| mean + std * normal(stream, element, 0)),
+                Some(Law::Truncated { mean, std, low, high })
+                    if low == mean - 2.0 * std && high == mean + 2.0 * std =>
+                {
+                    each(w, &|element| mean + std * truncated_normal(stream, element));
+                }
+                Some(Law::Truncated { mean, std, low, high }) => {
+                    each(w, &|element| cut_normal(open_unit(stream.word(element)), mean, std, low, high));
+                }
+                Some(Law::Constant(value)) => each(w, &|_| value),
+                None => {}
+            },
         }
     }
+}
+
+/// Sets the same number of weights of each input to 0, all choices being equally likely (Knuth's algorithm S): each output in
+/// turn with the probability of those still wanted among those still to come.
+fn thin_out(inputs: usize, outputs: usize, sparsity: f32, stream: Stream, w: &mut impl WeightAccess) {
+    let choice = stream.at_step(stream.step.wrapping_add(1 << 31));
+    let zeros = libm::ceil(f64::from(sparsity) * outputs as f64) as usize;
+    for input in 0..inputs {
+        let mut wanted = zeros.min(outputs);
+        for output in 0..outputs {
+            let word = choice.word((output * inputs + input) as u64);
+            if open_unit(word) * ((outputs - output) as f64) < wanted as f64 {
+                w.set(output, input, 0.0);
+                wanted -= 1;
+            }
+        }
+    }
+}
+
+/// The quantile `u` of a normal distribution cut off at both ends.
+///
+/// An interval above the mean is mirrored: probabilities near 1 have lost their digits.
+fn cut_normal(u: f64, mean: f64, std: f64, low: f64, high: f64) -> f64 {
+    let (a, b) = ((low - mean) / std, (high - mean) / std);
+    let z = if a > 0.0 {
+        let (from, to) = (quantile::probability(-b), quantile::probability(-a));
+        -quantile::normal(to - u * (to - from))
+    } else {
+        let (from, to) = (quantile::probability(a), quantile::probability(b));
+        quantile::normal(from + u * (to - from))
+    };
+    // The rounding of a quantile may leave the interval by an ulp.
+    (mean + std * z).clamp(low, high)
 }
 
 fn each(inputs: usize, outputs: usize, w: &mut impl WeightAccess, draw: &dyn Fn(u64) -> f64) {
@@ -192,49 +335,4 @@ fn orthonormalise(count: usize, length: usize, v: &mut impl Vectors) {
 
 fn dot(length: usize, v: &impl Vectors, a: usize, b: usize) -> f64 {
     (0..length).fold(0.0, |sum, i| sum + f64::from(v.at(a, i)) * f64::from(v.at(b, i)))
-}
-
-/// The names without an argument, as [`Init`] is written and read.
-const NAMES: [(&str, Init); 9] = [
-    ("zeros", Init::Zeros),
-    ("glorot_uniform", Init::GlorotUniform),
-    ("glorot_normal", Init::GlorotNormal),
-    ("he_uniform", Init::HeUniform),
-    ("he_normal", Init::HeNormal),
-    ("lecun_uniform", Init::LecunUniform),
-    ("lecun_normal", Init::LecunNormal),
-    ("torch_linear", Init::TorchLinear),
-    ("orthogonal", Init::Orthogonal { gain: 1.0 }),
-];
-
-impl fmt::Display for Init {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (NAMES.iter().find(|(_, init)| init == self), self) {
-            (Some((name, _)), _) => f.write_str(name),
-            (None, Init::Constant(value)) => write!(f, "constant({value})"),
-            (None, Init::Orthogonal { gain }) => write!(f, "orthogonal({gain})"),
-            (None, _) => Ok(()),
-        }
-    }
-}
-
-impl FromStr for Init {
-    type Err = Error;
-
-    /// Reads a name as `Display` writes it: `he_normal`, `constant(0.1)`, `orthogonal`, `orthogonal(1.4142135)`.
-    ///
-    /// # Errors
-    /// [`Error::UnknownInit`] if it is none of them, or its number is not finite.
-    fn from_str(text: &str) -> Result<Init, Error> {
-        if let Some((_, init)) = NAMES.iter().find(|(name, _)| *name == text) {
-            return Ok(*init);
-        }
-        let (name, rest) = text.split_once('(').ok_or(Error::UnknownInit)?;
-        let number = rest.strip_suffix(')').and_then(|number| number.parse().ok());
-        match (name, number.filter(|number: &f32| number.is_finite())) {
-            ("constant", Some(value)) => Ok(Init::Constant(value)),
-            ("orthogonal", Some(gain)) => Ok(Init::Orthogonal { gain }),
-            _ => Err(Error::UnknownInit),
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! Train, fold and run dense neural networks on any CPU, with the same bits everywhere.
 //!
 //! The flow, top to bottom: [`data`] yields rows, [`plan`] lays out memory, [`train`] changes parameters through
-//! [`kernels`], [`fit`] repeats that until it is time to stop, [`export`] folds batch norms and packs an [`image`],
-//! [`infer`] runs the image. `examples/quickstart.rs` is that flow on one page.
+//! [`kernels`], [`fit`] repeats that until it is time to stop, [`metrics`] say what came of it, [`export`] folds batch norms
+//! and packs an [`image`], [`infer`] runs the image. `examples/quickstart.rs` is that flow on one page.
 //!
 //! ```
 //! use evenkeel::{Dataset, EarlyStopping, Init, Labels, Level, Loss, Mlp, Serial, Trainer};
@@ -67,9 +67,11 @@ pub mod kernels;
 pub mod layer;
 #[cfg(feature = "alloc")]
 pub mod memory;
+pub mod metrics;
 #[cfg(feature = "alloc")]
 pub mod model;
 pub mod plan;
+mod quantile;
 pub mod rng;
 pub mod simd;
 pub mod split;

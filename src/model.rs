@@ -1,5 +1,7 @@
 //! The owned network: layers, parameters, running statistics, and what turns raw inputs into classes.
 
+mod lsuv;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 

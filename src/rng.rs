@@ -87,11 +87,17 @@ pub enum Purpose {
     Split = 3,
     /// Dropout; the layer is the index of the layer, the step that of the training step.
     Dropout = 4,
+    /// Mixup; layer 0 draws the share and layer 1 the partners of a batch, the step is that of the training step.
+    Mixup = 32,
+    /// Noise on the inputs of a batch; the step is that of the training step.
+    Jitter = 33,
+    /// Which samples each fold of a cross-validation holds out; the step is the class.
+    Folds = 16,
     /// Normal numbers of Gaussian dropout and Gaussian noise; the layer is the index of the layer, the step that of the
     /// training step.
-    Noise = 16,
+    Noise = 48,
     /// Which weights DropConnect keeps; layer and step as for dropout.
-    DropConnect = 17,
+    DropConnect = 49,
 }
 
 /// A sequence of random words, one per element; see the module for the numbering.

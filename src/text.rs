@@ -142,12 +142,12 @@ fn layer(name: &str, arguments: &str, dialect: Dialect) -> Result<Layer, String>
         "gaussian_noise" => Layer::GaussianNoise {
             stddev: arguments.required("stddev", "a standard deviation, as in gaussian_noise(0.1)")?,
         },
-        "alpha_dropout" => Layer::AlphaDropout {
-            rate: arguments.required("rate", "a rate from 0 to 1, as in alpha_dropout(0.1)")?,
-        },
-        "dropconnect" | "drop_connect" => Layer::DropConnect {
-            rate: arguments.required("rate", "a rate from 0 to 1, as in dropconnect(0.5)")?,
-        },
+        "alpha_dropout" => {
+            Layer::AlphaDropout { rate: arguments.required("rate", "a rate from 0 to 1, as in alpha_dropout(0.1)")? }
+        }
+        "dropconnect" | "drop_connect" => {
+            Layer::DropConnect { rate: arguments.required("rate", "a rate from 0 to 1, as in dropconnect(0.5)")? }
+        }
         _ => return Err(unknown(&name)),
     };
     arguments.finish()?;

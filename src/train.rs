@@ -56,12 +56,13 @@
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
 
+pub mod augment;
 pub mod loss;
 pub mod optim;
 pub mod stop;
 
-pub mod average;
 mod arrays;
+pub mod average;
 mod backward;
 mod calibrate;
 mod connect;
@@ -81,7 +82,7 @@ pub(crate) use forward::batches_seen;
 #[cfg(feature = "safetensors")]
 pub(crate) use forward::set_batches_seen;
 pub use keeper::Keeper;
-pub use loss::{Loss, Score, Targets};
+pub use loss::{Link, Loss, Mean, Mixed, Score, Targets, Weighted};
 pub use optim::{Optimizer, Schedule};
 pub use session::Session;
 pub use stop::{EarlyStopping, Mode, StopState};
@@ -163,14 +164,17 @@ pub struct Buffers<'m> {
 /// Whether a network's last layer suits a loss: the losses that contain softmax or sigmoid want plain logits.
 ///
 /// # Errors
-/// [`Error::OutputLayer`] names the layer to remove.
+/// [`Error::OutputLayer`] names the layer to remove, [`Error::LossParameter`] a loss with a figure outside its range.
 pub fn check_output(network: &Network<'_>, loss: Loss) -> Result<(), Error> {
     use crate::layer::Activation;
     let last = network.layers()[network.layers().len() - 1];
-    let twice = match loss {
-        Loss::CrossEntropy => matches!(last, Layer::Softmax | Layer::LogSoftmax),
-        Loss::BinaryCrossEntropy => matches!(last, Layer::Activation(Activation::Sigmoid)),
-        Loss::MeanSquaredError => false,
+    if !loss.is_valid() {
+        return Err(Error::LossParameter { loss: loss.name() });
+    }
+    let twice = match loss.link() {
+        Link::Softmax => matches!(last, Layer::Softmax | Layer::LogSoftmax),
+        Link::Sigmoid => matches!(last, Layer::Activation(Activation::Sigmoid)),
+        Link::None => false,
     };
     if twice { Err(Error::OutputLayer { name: last.name(), loss: loss.name() }) } else { Ok(()) }
 }

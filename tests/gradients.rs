@@ -11,7 +11,7 @@ mod twin;
 
 use evenkeel::plan::{Scope, Statistics};
 use evenkeel::rng::{Purpose, Stream, unit};
-use evenkeel::train::{Batch, Buffers, Loss, Moment, Session, Targets};
+use evenkeel::train::{Batch, Buffers, Link, Loss, Mean, Mixed, Moment, Session, Targets};
 use evenkeel::{Layer, Level, Network, Serial, text};
 use twin::{Mode, Twin};
 
@@ -49,17 +49,31 @@ impl Worst {
     }
 }
 
+/// What is said of the rows beside their targets.
+#[derive(Clone, Copy, Debug)]
+enum Extra {
+    Nothing,
+    Weights(Mean),
+    /// Two classes for each row.
+    Mixed(f32),
+    Both(f32, Mean),
+}
+
 /// A network with made-up parameters, and a batch.
+#[derive(Clone)]
 struct Case {
     params: Vec<f32>,
     state: Vec<f32>,
     inputs: Vec<f32>,
     labels: Vec<u32>,
+    others: Vec<u32>,
     values: Vec<f32>,
+    weights: Vec<f32>,
+    extra: Extra,
 }
 
 impl Case {
-    fn new(network: &Network<'_>, rows: usize, loss: Loss, seed: u32) -> Self {
+    fn new(network: &Network<'_>, rows: usize, loss: Loss, seed: u32, extra: Extra) -> Self {
         let mut params = vec![0.0; network.params_len()];
         let mut state = vec![0.0; network.state_len()];
         for node in network.nodes() {
@@ -86,14 +100,35 @@ impl Case {
         let words = Stream::new(SEED, Purpose::Init, 102, seed);
         let labels = (0..rows as u64).map(|row| words.word(row) % outputs as u32).collect();
         let mut values = numbers(103, seed, rows * outputs, 1.0);
-        if loss == Loss::BinaryCrossEntropy {
+        // From 0 to 1 where values from -1 on are none that the loss takes.
+        if !loss.takes(-0.5) {
             values.iter_mut().for_each(|value| *value = 0.5 + 0.5 * *value);
         }
-        Self { params, state, inputs: numbers(104, seed, rows * network.inputs(), 2.0), labels, values }
+        if !loss.takes(0.5) {
+            values.iter_mut().for_each(|value| *value = if *value > 0.5 { 1.0 } else { -1.0 });
+        }
+        if loss.link() == Link::Softmax {
+            for row in values.chunks_mut(outputs) {
+                let sum: f32 = row.iter().sum();
+                row.iter_mut().for_each(|value| *value = (*value / sum).min(1.0));
+            }
+        }
+        let others = (0..rows as u64).map(|row| words.word(row + (1 << 20)) % outputs as u32).collect();
+        let mut weights = numbers(105, seed, rows, 1.0);
+        weights.iter_mut().for_each(|weight| *weight += 1.0);
+        let inputs = numbers(104, seed, rows * network.inputs(), 2.0);
+        Self { params, state, inputs, labels, others, values, weights, extra }
     }
 
     fn targets(&self, loss: Loss) -> Targets<'_> {
-        if loss == Loss::CrossEntropy { Targets::Classes(&self.labels) } else { Targets::Values(&self.values) }
+        let (classes, others) = (&self.labels, &self.others);
+        let plain = if loss.takes_classes() { Targets::Classes(classes) } else { Targets::Values(&self.values) };
+        match self.extra {
+            Extra::Nothing => plain,
+            Extra::Weights(mean) => plain.weighted(&self.weights, mean),
+            Extra::Mixed(share) => Targets::Mixed(Mixed { classes, others, share }),
+            Extra::Both(share, mean) => Targets::Mixed(Mixed { classes, others, share }).weighted(&self.weights, mean),
+        }
     }
 }
 
@@ -110,9 +145,8 @@ fn library(
     let plan = network.plan_in(scope, rows + 3);
     let mut gradients = vec![f32::NAN; plan.trained];
     let mut work = vec![f32::NAN; plan.work_len()];
-    let (inputs, labels, values) = (case.inputs.clone(), case.labels.clone(), case.values.clone());
-    let targets = if loss == Loss::CrossEntropy { Targets::Classes(&labels) } else { Targets::Values(&values) };
-    let batch = Batch { inputs: &inputs, targets, rows };
+    let copy = case.clone();
+    let batch = Batch { inputs: &copy.inputs, targets: copy.targets(loss), rows };
     let buffers = Buffers {
         params: &mut case.params,
         state: &mut case.state,
@@ -126,7 +160,7 @@ fn library(
     (score.mean_loss(), session.gradients().to_vec(), inferred)
 }
 
-fn check(inputs: usize, net: &str, loss: Loss, rows: usize, scope: Scope) -> Worst {
+fn check(inputs: usize, net: &str, loss: Loss, rows: usize, scope: Scope, extra: Extra) -> Worst {
     let layers = text::parse(net).unwrap();
     let network = Network::new(inputs, &layers).unwrap();
     let moment = Moment { seed: 77, step: 5, lr: 0.0 };
@@ -136,7 +170,7 @@ fn check(inputs: usize, net: &str, loss: Loss, rows: usize, scope: Scope) -> Wor
     // The first inputs that keep all ReLUs further from their kinks than any step or rounding reaches.
     let (mut case, mut twin, values) = (0..200)
         .find_map(|seed| {
-            let case = Case::new(&network, rows, loss, seed);
+            let case = Case::new(&network, rows, loss, seed, extra);
             let twin = Twin::read(&network, &case.params, &case.state);
             let values = twin.forward(widen(&case), rows, mode);
             (twin.distance_from_kinks(&values) > 1e-5).then_some((case, twin, values))
@@ -195,11 +229,16 @@ fn check_all(name: &str, nets: &[(usize, &str, Loss)], batches: &[usize]) {
 
 /// The same, of a part of each network.
 fn check_scopes(name: &str, nets: &[(usize, &str, Loss, Scope)], batches: &[usize]) {
+    check_targets(name, nets, batches, Extra::Nothing);
+}
+
+/// The same, with more said of the rows.
+fn check_targets(name: &str, nets: &[(usize, &str, Loss, Scope)], batches: &[usize], extra: Extra) {
     let mut worst = Worst::default();
     for (inputs, net, loss, scope) in nets {
         for rows in batches {
-            let found = check(*inputs, net, *loss, *rows, *scope);
-            let what = format!("{inputs} -> {net}, {}, {rows} rows, {scope:?}", loss.name());
+            let found = check(*inputs, net, *loss, *rows, *scope, extra);
+            let what = format!("{inputs} -> {net}, {loss}, {rows} rows, {scope:?}, {extra:?}");
             if std::env::var_os("VERBOSE").is_some() {
                 println!("{:.2} {:.1e} {:.1e} {:.1e} {what}", found.differences, found.exact, found.loss, found.twin);
             }
@@ -395,7 +434,8 @@ fn noise() {
     let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, net.as_str(), *loss)).collect();
     check_all("dropout's kin", &nets, &[2, 17]);
     check_all("dropout's kin in long batches", &nets[..4], &[257]);
-    let net = "dropconnect(0.5) dense(17) gaussian_dropout(0.3) dropconnect(0.5) dense(12) gaussian_noise(0.1) dense(3)";
+    let net =
+        "dropconnect(0.5) dense(17) gaussian_dropout(0.3) dropconnect(0.5) dense(12) gaussian_noise(0.1) dense(3)";
     let nets: Vec<_> = (1..=4).map(|first| (6, net, CE, Scope::from_layer(first))).collect();
     check_scopes("dropout's kin behind frozen layers", &nets, &[2, 17]);
 }
@@ -434,11 +474,55 @@ fn batch_norm_modes() {
         (3, "dense(20) bn(renorm=true) relu dense(3)", CE),
         (3, "dense(20) bn(renorm=true, renorm_from=0, r_until=10, d_until=20) relu dense(3)", CE),
         (17, "bn(renorm=true, r_max=1.1, d_max=0.1, renorm_from=0, r_until=1, d_until=1) dense(3)", MSE),
-        (5, "dense(33) bn(keras, renorm=true, r_max=9, d_max=9, renorm_from=0, r_until=1, d_until=1) silu bn dense(2)", MSE),
+        (
+            5,
+            "dense(33) bn(keras, renorm=true, r_max=9, d_max=9, renorm_from=0, r_until=1, d_until=1) silu bn dense(2)",
+            MSE,
+        ),
     ];
     check_all("batch norm's modes", &nets, &[2, 5, 9, 10, 17, 26]);
     check_all("batch norm's modes in long batches", &nets[2..], &[257, 300]);
     let running = Scope::ALL.with_running_statistics();
     let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, *net, *loss, running)).collect();
     check_scopes("batch norm's modes with frozen statistics", &nets, &[1, 17]);
+}
+
+/// Every loss, over one, three and more than sixteen outputs.
+#[test]
+fn losses() {
+    let texts = "mae, huber(0.5), smooth_l1(0.3), log_cosh, quantile(0.8), poisson, kl_div, soft_cross_entropy(0), \
+                 soft_cross_entropy(0.2), cross_entropy(0.1), bce(0.1), focal(2;0.25), focal(0.5;1), binary_focal(2), \
+                 binary_focal(0.5;0.7), hinge, squared_hinge, categorical_hinge, multi_margin(1), squared_multi_margin(0.5), \
+                 cosine_similarity, cosine_embedding";
+    for text in texts.split(", ") {
+        let loss: Loss = text.trim().replace(';', ",").parse().unwrap();
+        let mut nets = vec![(5, "dense(17) tanh dense(3)", loss), (3, "dense(33)", loss)];
+        // One output of a row that is one class or one direction says nothing.
+        if loss.link() != Link::Softmax && !text.starts_with("cosine") {
+            nets.push((4, "dense(6) tanh dense(1)", loss));
+        }
+        check_all(&loss.to_string(), &nets, &[1, 5, 17]);
+    }
+    let rate: Loss = "poisson_rate".parse().unwrap();
+    check_all("poisson_rate", &[(5, "dense(17) tanh dense(3) sigmoid", rate)], &[1, 5, 17]);
+}
+
+/// Weights of rows under both means, rows of two classes, and both.
+#[test]
+fn weights_and_mixed_classes() {
+    let loss = |text: &str| text.parse::<Loss>().unwrap();
+    let net = "dense(17) bn tanh dense(5)";
+    let all =
+        ["cross_entropy", "cross_entropy(0.1)", "bce", "mse", "huber", "kl_div", "focal", "hinge", "cosine_embedding"];
+    let nets: Vec<_> = all.iter().map(|text| (4, net, loss(text), Scope::ALL)).collect();
+    for mean in [Mean::Rows, Mean::Weights, Mean::Scaled(0.7)] {
+        check_targets(&format!("weights, {mean:?}"), &nets, &[2, 17], Extra::Weights(mean));
+    }
+    let classes =
+        ["cross_entropy", "cross_entropy(0.2)", "focal", "categorical_hinge", "multi_margin", "squared_multi_margin"];
+    let nets: Vec<_> = classes.iter().map(|text| (4, net, loss(text), Scope::ALL)).collect();
+    for share in [0.0, 0.3, 1.0] {
+        check_targets(&format!("two classes, share {share}"), &nets, &[2, 17], Extra::Mixed(share));
+    }
+    check_targets("two classes and weights", &nets, &[2, 17], Extra::Both(0.4, Mean::Weights));
 }

@@ -1,7 +1,7 @@
 //! Initial weights: moments and ranges, truncation, orthogonality, independence of layout, and bits that must stay.
 
 use evenkeel::Error;
-use evenkeel::init::{Init, WeightAccess};
+use evenkeel::init::{Fan, Init, Law, Nonlinearity, WeightAccess};
 use evenkeel::rng::{Purpose, Stream};
 
 const RANDOM: [Init; 8] = [
@@ -217,4 +217,154 @@ fn names() {
         assert_eq!(name.parse::<Init>(), Err(Error::UnknownInit), "{name}");
     }
     assert!(Error::UnknownInit.to_string().contains("glorot"));
+}
+
+/// All that have a law, with arguments that tell them apart.
+const WITH_A_LAW: [&str; 18] = [
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_normal",
+    "torch_linear",
+    "uniform",
+    "random_uniform(-1, 3)",
+    "normal(0.5, 0.25)",
+    "random_normal",
+    "truncated_normal(1, 0.5)",
+    "trunc_normal(0, 1, -0.5, 2)",
+    "trunc_normal(0, 0.5, 1, 1.5)",
+    "variance_scaling(2, fan_out, untruncated_normal)",
+    "xavier_uniform(tanh)",
+    "xavier_normal(2)",
+    "kaiming_uniform(fan_out, selu)",
+    "kaiming_normal(fan_in, leaky_relu, 0.2)",
+];
+
+/// Kolmogorov and Smirnov's test of 200,000 draws against the law, at a significance of one in a thousand; and the law's
+/// limits, which are reached.
+#[test]
+fn draws_follow_their_law() {
+    let normal = |z: f64| 0.5 * libm::erfc(-z * core::f64::consts::FRAC_1_SQRT_2);
+    for text in WITH_A_LAW {
+        let init: Init = text.parse().unwrap();
+        let (inputs, outputs) = (400, 500);
+        let mut w = filled(init, inputs, outputs, stream(12, 3)).w;
+        w.sort_by(f32::total_cmp);
+        let law = init.law(inputs, outputs).unwrap();
+        let cdf = |x: f64| match law {
+            Law::Uniform { low, high } => ((x - low) / (high - low)).clamp(0.0, 1.0),
+            Law::Normal { mean, std } => normal((x - mean) / std),
+            Law::Truncated { mean, std, low, high } => {
+                let [x, a, b] = [x, low, high].map(|x| normal((x.clamp(low, high) - mean) / std));
+                (x - a) / (b - a)
+            }
+            Law::Constant(_) => unreachable!(),
+        };
+        let count = w.len() as f64;
+        let distance = w.iter().enumerate().fold(0.0_f64, |worst, (at, x)| {
+            let p = cdf((*x).into());
+            worst.max(p - at as f64 / count).max((at + 1) as f64 / count - p)
+        });
+        let limit = 1.95 / count.sqrt();
+        println!("{text} | {} draws, Kolmogorov-Smirnov distance {distance:.5}, limit {limit:.5}", w.len());
+        assert!(distance < limit, "{text}: {distance}");
+        if let Law::Uniform { low, high } | Law::Truncated { low, high, .. } = law {
+            let (least, most) = (f64::from(w[0]), f64::from(w[w.len() - 1]));
+            let (width, rounding) = (high - low, 1e-7 * low.abs().max(high.abs()));
+            assert!(least >= low - rounding && most <= high + rounding, "{text}: {least} to {most}");
+            assert!(least < low + 0.001 * width && most > high - 0.001 * width, "{text}: {least} to {most}");
+        }
+    }
+}
+
+/// What draws nothing, and what the libraries' own matrices have: zeros of a sparse column, moments of a cut normal.
+#[test]
+fn as_in_keras_and_pytorch() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/initialisers.json");
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let matrix = |key: &str| -> Vec<Vec<f32>> { serde_json::from_value(file["eye"][key].clone()).unwrap() };
+    let w = filled(Init::Identity { gain: 1.0 }, 5, 3, stream(1, 1));
+    for (output, row) in matrix("torch").iter().enumerate() {
+        (0..5).for_each(|input| assert_eq!(w.get(output, input), row[input]));
+    }
+    // Keras has the inputs first.
+    let w = filled(Init::Identity { gain: 2.0 }, 5, 3, stream(1, 1));
+    for (input, row) in matrix("keras").iter().enumerate() {
+        (0..3).for_each(|output| assert_eq!(w.get(output, input), row[output]));
+    }
+    assert!(filled(Init::Ones, 3, 4, stream(1, 1)).w.iter().all(|w| *w == 1.0));
+    let mut columns = 0;
+    for case in file["sparse"].as_array().unwrap() {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let (inputs, outputs, zeros) =
+            (number("inputs") as usize, number("outputs") as usize, number("zeros") as usize);
+        let init = Init::Sparse { sparsity: number("sparsity") as f32, std: 1.0 };
+        let w = filled(init, inputs, outputs, stream(4, 1));
+        for input in 0..inputs {
+            assert_eq!((0..outputs).filter(|output| w.get(*output, input) == 0.0).count(), zeros, "{init}");
+            columns += 1;
+        }
+    }
+    println!("identity and sparse: {columns} columns with PyTorch's number of zeros");
+    // Any output is as likely to be left out.
+    let w = filled(Init::Sparse { sparsity: 0.5, std: 0.01 }, 4000, 6, stream(4, 2));
+    for output in 0..6 {
+        let zeros = (0..4000).filter(|input| w.get(output, *input) == 0.0).count();
+        assert!(zeros.abs_diff(2000) < 200, "output {output}: {zeros}");
+    }
+    for case in file["trunc_normal"].as_array().unwrap() {
+        let [mean, std, low, high]: [f32; 4] = serde_json::from_value(case["arguments"].clone()).unwrap();
+        let w = filled(Init::TorchTruncatedNormal { mean, std, low, high }, 1000, 1000, stream(4, 3)).w;
+        let found = w.iter().map(|w| f64::from(*w)).sum::<f64>() / w.len() as f64;
+        let spread = (w.iter().map(|w| (f64::from(*w) - found).powi(2)).sum::<f64>() / w.len() as f64).sqrt();
+        let (theirs, their_spread) = (case["mean"].as_f64().unwrap(), case["std"].as_f64().unwrap());
+        println!(
+            "trunc_normal({mean}, {std}, {low}, {high}): mean {found:.5} and {theirs:.5}, deviation {spread:.5} and {their_spread:.5}"
+        );
+        assert!((found - theirs).abs() < 5e-3 * their_spread && (spread / their_spread - 1.0).abs() < 5e-3);
+    }
+}
+
+#[test]
+fn names_with_arguments() {
+    for (text, init) in [
+        ("normal", Init::Normal { mean: 0.0, std: 1.0 }),
+        ("random_normal", Init::Normal { mean: 0.0, std: 0.05 }),
+        ("normal(std=0.5)", Init::Normal { mean: 0.0, std: 0.5 }),
+        ("uniform", Init::Uniform { low: 0.0, high: 1.0 }),
+        ("random_uniform", Init::Uniform { low: -0.05, high: 0.05 }),
+        ("trunc_normal", Init::TorchTruncatedNormal { mean: 0.0, std: 1.0, low: -2.0, high: 2.0 }),
+        ("truncated_normal", Init::TruncatedNormal { mean: 0.0, std: 0.05 }),
+        ("xavier_uniform(relu)", Init::XavierUniform { gain: core::f32::consts::SQRT_2 }),
+        ("kaiming_uniform", Init::KaimingUniform { fan: Fan::In, of: Nonlinearity::LeakyRelu { slope: 0.0 } }),
+        ("kaiming_normal(a=0.2)", Init::KaimingNormal { fan: Fan::In, of: Nonlinearity::LeakyRelu { slope: 0.2 } }),
+        ("kaiming_normal(nonlinearity=tanh)", Init::KaimingNormal { fan: Fan::In, of: Nonlinearity::Tanh }),
+        ("eye", Init::Identity { gain: 1.0 }),
+        ("sparse(0.9)", Init::Sparse { sparsity: 0.9, std: 0.01 }),
+        ("ones", Init::Ones),
+    ] {
+        assert_eq!(text.parse(), Ok(init), "{text}");
+        assert_eq!(init.to_string().parse(), Ok(init), "{init}");
+    }
+    for text in [
+        "sparse",
+        "sparse(2)",
+        "dirac",
+        "normal(0, -1)",
+        "normal(0, 1, 2)",
+        "normal(mean=0, mean=1)",
+        "normal(1, mean=0)",
+        "uniform(2, 1)",
+        "trunc_normal(0, 1, 2, 2)",
+        "trunc_normal(0, 0)",
+        "kaiming_normal(fan_avg)",
+        "kaiming_normal(fan_in, tanh, 0.2)",
+        "variance_scaling(0)",
+        "variance_scaling(1, fan_in, normal)",
+        "xavier_normal(gelu)",
+        "uniform(inf)",
+    ] {
+        assert_eq!(text.parse::<Init>(), Err(Error::UnknownInit), "{text}");
+    }
 }

@@ -1,14 +1,16 @@
-//! `eval`, `predict`, `export`, `recalibrate` and `inspect`.
+//! All commands but `train`; `eval` and `predict` here.
 
 use std::path::Path;
 
 use evenkeel::host::pool::Pool;
+use evenkeel::train::Link;
 use evenkeel::{Level, Loss, kernels};
 use serde_json::json;
 
 use crate::atomic::write_atomically;
 use crate::data::{Predictions, npy_f32, npy_u32};
 use crate::error::{Failure, Kind};
+use crate::metrics::{Choice, Measured, measure};
 use crate::model::{self, Ending, Model};
 use crate::options::TrainOptions;
 use crate::report::Figures;
@@ -16,13 +18,22 @@ use crate::rows::{self, Names, Rows};
 use crate::score::score;
 use crate::show::Show;
 
+mod compare;
+mod cv;
 mod export;
+mod find_lr;
 mod inspect;
+mod many;
 mod recalibrate;
+mod sweep;
 
+pub use compare::compare;
+pub use cv::{Folds, cv};
 pub use export::{Export, export};
+pub use find_lr::find_lr;
 pub use inspect::inspect;
 pub use recalibrate::recalibrate;
+pub use sweep::sweep;
 
 /// What all commands on a model share.
 #[derive(Debug)]
@@ -66,7 +77,12 @@ fn refuse_older(model: &Path, config: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// For files that cannot be read or do not fit together.
-pub fn eval(context: &Context<'_>, source: &Source<'_>) -> Result<(), Failure> {
+pub fn eval(
+    context: &Context<'_>,
+    source: &Source<'_>,
+    choice: &Choice,
+    picture: Option<&Path>,
+) -> Result<(), Failure> {
     let model = model::read(source.model, source.net)?;
     let names = model.names();
     let folder = model.path.parent().unwrap_or(Path::new(""));
@@ -92,24 +108,73 @@ pub fn eval(context: &Context<'_>, source: &Source<'_>) -> Result<(), Failure> {
             return Err(Failure::new(Kind::Data, message));
         }
         let run = || model.run(context.level, context.pool, &rows.set.inputs, source.batch);
-        let figures = score(&model, &context.pool.enter(run)?, rows, loss)?;
+        let mut values = context.pool.enter(run)?;
+        let figures = score(&model, &values, rows, loss)?;
         let head = if sets.len() == 1 { String::new() } else { format!("{which:<11} ") };
         context.show.line(format_args!("{head}{}  {}", figures.text(), rows.name));
-        scores.push((*which, rows.name.as_str(), figures));
+        let wanted = choice.any() || picture.is_some();
+        let measured = if wanted { of_set(context, &model, &mut values, rows, loss, choice) } else { None };
+        // Of several sets the last one, the test rows, is told in full.
+        let full = scores.len() + 1 == sets.len();
+        let text = measured.as_ref().map(|measured| measured.text(choice, full)).unwrap_or_default();
+        if !text.is_empty() {
+            context.show.line(text);
+        }
+        if let (Some(picture), Some(measured)) = (picture, &measured) {
+            let picture = if sets.len() == 1 { picture.to_path_buf() } else { named_picture(picture, which) };
+            draw(context, measured, rows, &picture)?;
+        }
+        let metrics = measured.map(|measured| measured.json(choice));
+        scores.push((*which, rows.name.as_str(), figures, metrics));
     }
-    let one = |(which, name, figures): &(&str, &str, Figures)| {
+    let one = |(which, name, figures, metrics): &(&str, &str, Figures, Option<serde_json::Value>)| {
         let mut value = figures.json();
+        value["metrics"] = metrics.clone().into();
         value["set"] = (*which).into();
         value["data"] = (*name).into();
         value
     };
     let mut fields = match scores.as_slice() {
         [only] => one(only),
-        _ => json!({ "set": null, "data": null, "rows": null, "accuracy": null, "loss": null }),
+        _ => json!({ "set": null, "data": null, "rows": null, "accuracy": null, "loss": null, "metrics": null }),
     };
     fields["model"] = model.path.display().to_string().into();
     fields["sets"] = scores.iter().map(one).collect();
     context.show.event("eval", fields);
+    Ok(())
+}
+
+/// The metrics of a set; a warning where the outputs have none.
+fn of_set(
+    context: &Context<'_>,
+    model: &Model,
+    values: &mut [f32],
+    rows: &Rows,
+    loss: Loss,
+    choice: &Choice,
+) -> Option<Measured> {
+    let classes: Vec<u32> = values.chunks(model.outputs).map(|row| model.class(row) as u32).collect();
+    let made = match loss {
+        Loss::CrossEntropy | Loss::BinaryCrossEntropy => probabilities(context.level, model, values),
+        _ => Ok(()),
+    };
+    let measured = made.and_then(|()| Ok(measure(values, &classes, rows, loss, &model.classes, choice)?));
+    measured.map_err(|error| context.show.warn(&format!("{}: {error}", rows.name))).ok()
+}
+
+/// `confusion.svg` of several sets is `confusion-test.svg` and so on.
+fn named_picture(picture: &Path, set: &str) -> std::path::PathBuf {
+    let stem = picture.file_stem().unwrap_or_default().to_string_lossy();
+    picture.with_file_name(format!("{stem}-{set}.svg"))
+}
+
+fn draw(context: &Context<'_>, measured: &Measured, rows: &Rows, picture: &Path) -> Result<(), Failure> {
+    let Measured::Classes(classes) = measured else {
+        return Err(Failure::new(Kind::Usage, "--confusion draws classes: this model answers with quantities"));
+    };
+    let svg = crate::curves::matrix::svg(&rows.name, &classes.names, &classes.counts);
+    write_atomically(picture, svg.as_bytes())?;
+    context.show.line(format_args!("  confusion matrix drawn to {}", picture.display()));
     Ok(())
 }
 
@@ -190,14 +255,16 @@ fn probabilities(level: Level, model: &Model, values: &mut [f32]) -> Result<(), 
     if model.ending == Ending::Probabilities {
         return Ok(());
     }
-    if model.note.loss() == Some(Loss::MeanSquaredError) {
-        let message = "the model was trained on quantities (loss mse): its outputs are no probabilities";
+    let link = model.note.loss().map(|loss| loss.link());
+    if link == Some(Link::None) {
+        let message =
+            format!("the model was trained under the loss {}: its outputs are no probabilities", model.note.loss);
         return Err(Failure::at(Kind::Usage, &model.path, message));
     }
     for row in values.chunks_mut(outputs) {
         let mut wide = vec![0.0; width];
         wide[..outputs].copy_from_slice(row);
-        if outputs == 1 || model.note.loss() == Some(Loss::BinaryCrossEntropy) {
+        if outputs == 1 || link == Some(Link::Sigmoid) {
             let serial = evenkeel::Serial;
             kernels::activation::forward(level, &serial, evenkeel::Activation::Sigmoid, &mut wide);
         } else {

@@ -8,7 +8,10 @@ use crate::history::Epoch;
 use std::fmt::Write as _;
 
 mod axis;
+pub mod matrix;
+pub mod overlay;
 mod panel;
+pub mod rates;
 
 use panel::{Panel, Series};
 

@@ -1,4 +1,4 @@
-//! Reading tables of numbers: CSV, NPY and IDX files, plain or packed with gzip.
+//! Reading tables of numbers: CSV, NPY, NPZ, IDX and Parquet files, plain or packed with gzip or zstd.
 //!
 //! [`read`] opens a file, tells its format by its first bytes, and gives a [`Table`]: inputs as 32-bit floats, row by row,
 //! and a [`Target`] if there is one. Everything is read as a stream, no number found in a file is trusted before it was
@@ -7,26 +7,38 @@
 //! Text files: the delimiter (comma, semicolon or tab) and a header line are recognised; a header is what holds no numbers.
 //! Columns are called by their names, or by their numbers counted from 1.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 mod array;
 mod builder;
 mod columns;
 mod csv;
+mod encode;
 mod error;
 mod filter;
 mod idx;
 mod labels;
 mod npy;
+mod npz;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "data/parquet_absent.rs"]
+mod parquet;
+mod set;
 mod source;
+mod unpack;
 mod write;
 
+pub use encode::{Categorical, Encoding, Missing};
 pub use error::{Cell, CellProblem, Error, Place};
 pub use filter::{FilterError, RowFilter};
 pub use source::{Format, Source};
+pub use unpack::Packing;
 pub use write::{Predictions, npy_f32, npy_u32};
 
-use builder::Built;
+use set::Set;
 
 /// Rows of numbers, and what is to be learned from them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,12 +49,17 @@ pub struct Table {
     pub rows: usize,
     /// Number of inputs of a row.
     pub cols: usize,
-    /// Names of the inputs; a file without names has their numbers, counted from 1.
+    /// Names of the columns that the inputs are made of; a file without names has their numbers, counted from 1. A
+    /// categorical one is several inputs.
     pub feature_names: Vec<String>,
+    /// Categories of each categorical column.
+    pub categories: BTreeMap<String, Vec<String>>,
     /// What is to be learned, if the file or a label file says.
     pub target: Option<Target>,
     /// Which rows belong together, if a column says.
     pub groups: Option<Groups>,
+    /// What each row weighs, if a column says.
+    pub weights: Option<Vec<f32>>,
 }
 
 /// What is to be learned.
@@ -124,6 +141,8 @@ pub struct Options {
     pub ignore: Vec<String>,
     /// The column that says which rows belong together; it is no input.
     pub group: Option<String>,
+    /// The column that says what each row weighs; it is no input.
+    pub weight: Option<String>,
     /// Conditions every row must fulfil.
     pub filters: Vec<RowFilter>,
     /// A trained model's inputs: they are taken by name, in this order, and other columns are left out.
@@ -134,17 +153,46 @@ pub struct Options {
     pub labels: Option<PathBuf>,
     /// Whether there is a header line.
     pub header: Header,
+    /// Which columns of inputs are categories.
+    pub categorical: Categorical,
+    /// A trained model's categories, whose columns are known then: others are an error.
+    pub categories: Option<BTreeMap<String, Vec<String>>>,
+    /// A category that the model does not know is none of its own, and no error.
+    pub unknown_as_zeros: bool,
+    /// What happens to missing cells: where they are filled, they are NaN in the table ([`Encoding::fill_in`]).
+    pub missing: Missing,
+    /// Texts that count as missing beside the usual ones.
+    pub missing_as: Vec<String>,
     /// Lets `nan` and `inf` through among the inputs.
     pub allow_nonfinite: bool,
 }
 
-/// Reads a data file, and the label file if the options name one.
+/// Reads a data file, and the label file if the options name one. A path may mean several files, which are one set:
+/// `day1.csv,day2.csv` or `logs/*.csv`, in the order of their names.
 ///
 /// # Errors
 /// [`Error`] says which file, line and column, what was found and what would be right.
 pub fn read(path: impl AsRef<Path>, options: &Options) -> Result<Table, Error> {
-    let labels = options.labels.as_deref().map(Source::open).transpose()?;
-    read_source(Source::open(path.as_ref())?, labels, options)
+    let path = path.as_ref();
+    let open = |files: Vec<PathBuf>| files.into_iter().map(|file| Source::open(&file));
+    let labels = options.labels.as_deref().map(|labels| Ok((labels.display().to_string(), set::files(labels)?)));
+    let labels = labels.transpose()?;
+    // A name misspelled is said before a large file is read.
+    for file in labels.iter().flat_map(|(_, files)| files) {
+        Source::locate(&file.display().to_string(), file)?;
+    }
+    let mut built = Set::read(open(set::files(path)?), options, Part::Table)?;
+    let (labels, files) = match labels {
+        Some(labels) => labels,
+        // An archive has inputs and labels side by side.
+        None if options.target == TargetColumn::Auto && !built.labels.is_empty() => {
+            (built.labels.join(","), built.labels.iter().map(PathBuf::from).collect())
+        }
+        None => return Ok(built.table),
+    };
+    let chosen = built.kept.take();
+    let targets = Set::read(open(files), options, Part::Labels { chosen: chosen.as_deref() })?;
+    built.with_labels(path.display().to_string(), labels, targets)
 }
 
 /// Reads data that is already in memory; `name` is what errors call it. `labels` are the bytes of a label file.
@@ -152,32 +200,13 @@ pub fn read(path: impl AsRef<Path>, options: &Options) -> Result<Table, Error> {
 /// # Errors
 /// As [`read`].
 pub fn read_bytes(name: &str, bytes: &[u8], labels: Option<&[u8]>, options: &Options) -> Result<Table, Error> {
+    let mut built = Set::read([Source::from_bytes(name, bytes)], options, Part::Table)?;
+    let Some(labels) = labels else { return Ok(built.table) };
     let labels_name = options.labels.as_deref().map_or_else(|| "labels".into(), |p| p.display().to_string());
-    let labels = labels.map(|bytes| Source::from_bytes(&labels_name, bytes)).transpose()?;
-    read_source(Source::from_bytes(name, bytes)?, labels, options)
-}
-
-fn read_source(source: Source<'_>, labels: Option<Source<'_>>, options: &Options) -> Result<Table, Error> {
-    let file = source.name().to_owned();
-    let Built { mut table, kept, seen } = match source.format() {
-        Format::Csv => csv::read(source, options, Part::Table)?,
-        Format::Npy => npy::read(source, options, Part::Table)?,
-        Format::Idx => idx::read(source, options, Part::Table)?,
-    };
-    if let Some(source) = labels {
-        let labels_file = source.name().to_owned();
-        let part = Part::Labels { chosen: kept.as_deref() };
-        let built = match source.format() {
-            Format::Csv => csv::read(source, options, part)?,
-            Format::Npy => npy::read(source, options, part)?,
-            Format::Idx => idx::read(source, options, part)?,
-        };
-        if built.seen != seen {
-            return Err(Error::RowsDiffer { file, rows: seen, labels_file, labels: built.seen });
-        }
-        table.target = built.table.target;
-    }
-    Ok(table)
+    let chosen = built.kept.take();
+    let source = Source::from_bytes(&labels_name, labels);
+    let targets = Set::read([source], options, Part::Labels { chosen: chosen.as_deref() })?;
+    built.with_labels(name.to_owned(), labels_name, targets)
 }
 
 /// What is read from a file.
@@ -209,6 +238,7 @@ impl Table {
             rows: rows.len(),
             cols: self.cols,
             feature_names: self.feature_names.clone(),
+            categories: self.categories.clone(),
             target: self.target.as_ref().map(|target| match target {
                 Target::Classes { labels, names } => {
                     Target::Classes { labels: pick(labels, &rows, 1), names: names.clone() }
@@ -218,6 +248,7 @@ impl Table {
                 }
             }),
             groups: self.groups.as_ref().map(|g| Groups { ids: pick(&g.ids, &rows, 1), ..g.clone() }),
+            weights: self.weights.as_ref().map(|weights| pick(weights, &rows, 1)),
         }
     }
 }

@@ -10,10 +10,12 @@ use std::sync::atomic::Ordering;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use evenkeel::Level;
+use evenkeel::fit::RateSearch;
 use evenkeel::host::pool::Pool;
 use evenkeel_cli::commands::{self, Context, Source, Wanted};
 use evenkeel_cli::error::{Failure, Kind};
-use evenkeel_cli::options::{FormatName, HeaderName, LossName, TrainOptions, WeightsName};
+use evenkeel_cli::metrics::Choice;
+use evenkeel_cli::options::{FormatName, HeaderName, LossName, TrainOptions, UnknownName, WeightsName};
 use evenkeel_cli::report::Outcome;
 use evenkeel_cli::show::{Show, percent};
 use evenkeel_cli::train::{self, Origin, Plan};
@@ -44,7 +46,32 @@ struct Cli {
 enum Command {
     /// Train a network and write model, image, curves and report to a folder
     Train(Box<Train>),
-    /// Loss and accuracy of a model on labelled data
+    /// Train on all folds but one, test on that one, in turn; takes the options of train
+    Cv(Box<Cv>),
+    /// Train every combination of a grid of options, as many runs at a time as there are threads, and write one table.
+    ///
+    /// The grid is a TOML file with options of train, one a line; those with a list of values are varied:
+    /// epochs = 50, lr = [0.01, 0.001], net = ["dense(10)", "dense(64) relu dense(10)"]. Stopped or killed, the same command
+    /// goes on where it was.
+    Sweep {
+        /// The grid
+        grid: PathBuf,
+        /// Folder for the runs and the table
+        #[arg(long, value_name = "FOLDER", default_value = "sweep")]
+        out: PathBuf,
+    },
+    /// Try learning rates on the beginning of a run and suggest one; takes the options of train
+    FindLr(Box<FindLr>),
+    /// The curves of several runs in one picture, and a table of their best epochs
+    Compare {
+        /// Folders of runs
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+        /// The picture (SVG)
+        #[arg(long, value_name = "FILE", default_value = "compare.svg")]
+        out: PathBuf,
+    },
+    /// Loss, accuracy and metrics of a model on labelled data
     Eval {
         #[command(flatten)]
         model: ModelArgs,
@@ -58,6 +85,13 @@ enum Command {
         loss: Option<LossName>,
         #[command(flatten)]
         batch: BatchArg,
+        /// What to compute beside loss and accuracy: all, none, or of top-K, precision, recall, f1, roc-auc, pr-auc, log-loss,
+        /// ece, classes, confusion, mae, rmse, r2, with commas
+        #[arg(long, value_name = "NAMES", default_value = "all")]
+        metrics: Choice,
+        /// Draw the confusion matrix (SVG); of several sets each to a file of its own
+        #[arg(long, value_name = "FILE")]
+        confusion: Option<PathBuf>,
     },
     /// Outputs of a model for rows of data, as CSV or NPY
     Predict {
@@ -136,6 +170,45 @@ struct Train {
 }
 
 #[derive(Args)]
+struct Cv {
+    #[command(flatten)]
+    options: TrainOptions,
+    /// Number of folds, stratified by class
+    #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true)]
+    folds: usize,
+    /// Instead of folds, leave out each value of this column in turn; it is no input
+    #[arg(long, value_name = "COLUMN", conflicts_with = "folds")]
+    leave_one_group_out: Option<String>,
+    /// Options from a file; those on the command line win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the runs, the table and the curves
+    #[arg(long, value_name = "FOLDER", default_value = "cv")]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+struct FindLr {
+    #[command(flatten)]
+    options: TrainOptions,
+    /// Options from a file; those on the command line win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Rate of the first step
+    #[arg(long, value_name = "RATE", default_value_t = RateSearch::default().lowest, allow_negative_numbers = true)]
+    lowest: f32,
+    /// Rate of the last step
+    #[arg(long, value_name = "RATE", default_value_t = RateSearch::default().highest, allow_negative_numbers = true)]
+    highest: f32,
+    /// Steps; the search ends early where the loss diverges
+    #[arg(long, value_name = "N", default_value_t = RateSearch::default().steps, allow_negative_numbers = true)]
+    steps: u32,
+    /// The picture (SVG)
+    #[arg(long, value_name = "FILE", default_value = "lr.svg")]
+    out: PathBuf,
+}
+
+#[derive(Args)]
 struct ModelArgs {
     /// Folder of a run, image (.keel) or checkpoint (.safetensors)
     model: PathBuf,
@@ -146,7 +219,7 @@ struct ModelArgs {
 
 #[derive(Args)]
 struct DataArgs {
-    /// Rows: CSV, NPY or IDX, also gzipped [default: for eval the run's own sets, else the UCI digits that ship inside;
+    /// Rows: CSV, NPY, NPZ (file.npz:array) or IDX, also packed; several files with commas or as logs/*.csv [default: for eval the run's own sets, else the UCI digits that ship inside;
     /// for export none: with rows the outputs of network and image are compared]
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
@@ -159,6 +232,9 @@ struct DataArgs {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS")]
     ignore: Option<String>,
+    /// What becomes of a category that the model does not know [default: refuse]
+    #[arg(long, value_enum)]
+    unknown_category: Option<UnknownName>,
     /// Only the rows whose column lies in a range or list
     #[arg(long = "where", value_name = "COLUMN=RANGE")]
     filter: Option<String>,
@@ -190,6 +266,7 @@ impl DataArgs {
             target: self.target.clone(),
             header: self.header,
             ignore: self.ignore.clone(),
+            unknown_category: self.unknown_category,
             filter: self.filter.clone(),
             ..TrainOptions::default()
         }
@@ -243,9 +320,25 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
     let context = Context { pool: &pool, level, show };
     match &cli.command {
         Command::Train(arguments) => train(&context, arguments),
-        Command::Eval { model, data, labels, loss, batch } => {
+        Command::Cv(arguments) => cv(&context, arguments),
+        Command::Sweep { grid, out } => {
+            catch_interrupts();
+            commands::sweep(&context, grid, out)
+        }
+        Command::FindLr(arguments) => {
+            let FindLr { options, config, lowest, highest, steps, out } = &**arguments;
+            options.check()?;
+            let plan = Plan::new(options, config.as_deref(), None)?;
+            let (lowest, highest, steps) = (*lowest, *highest, *steps);
+            let search = RateSearch { lowest, highest, steps, ..RateSearch::default() };
+            commands::find_lr(&context, &plan, search, out)
+        }
+        Command::Compare { runs, out } => commands::compare(&context, runs, out),
+        Command::Eval { model, data, labels, loss, batch, metrics, confusion } => {
             let data = TrainOptions { labels: labels.clone(), loss: *loss, ..data.options() };
-            model.with(&data, batch.batch.get(), |source| commands::eval(&context, source))
+            model.with(&data, batch.batch.get(), |source| {
+                commands::eval(&context, source, metrics, confusion.as_deref())
+            })
         }
         Command::Predict { model, data, batch, out, probabilities, classes } => {
             model.with(&data.options(), batch.batch.get(), |source| {
@@ -272,12 +365,7 @@ fn train(context: &Context<'_>, arguments: &Train) -> Result<(), Failure> {
     if repeated && matches!(plan.origin, Origin::Run(..)) {
         return Err(Failure::new(Kind::Usage, "--repeat makes new runs, --from goes on with one: choose one of them"));
     }
-    // The first Ctrl-C ends training after the batch it is in; a second one ends the program.
-    let _ = ctrlc::set_handler(|| {
-        if train::INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(Kind::Interrupted as i32);
-        }
-    });
+    catch_interrupts();
     let mut outcomes = Vec::new();
     for turn in 0..arguments.repeat {
         let options = TrainOptions { seed: Some(plan.options.seed().saturating_add(turn)), ..plan.options.clone() };
@@ -293,6 +381,28 @@ fn train(context: &Context<'_>, arguments: &Train) -> Result<(), Failure> {
         summary(context.show, &outcomes);
     }
     Ok(())
+}
+
+/// The first Ctrl-C ends training after the batch it is in; a second one ends the program.
+fn catch_interrupts() {
+    let _ = ctrlc::set_handler(|| {
+        if train::INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(Kind::Interrupted as i32);
+        }
+    });
+}
+
+fn cv(context: &Context<'_>, arguments: &Cv) -> Result<(), Failure> {
+    let options = match &arguments.config {
+        Some(config) => arguments.options.over(&train::read_config(config)?)?,
+        None => arguments.options.clone(),
+    };
+    catch_interrupts();
+    let folds = match &arguments.leave_one_group_out {
+        Some(column) => commands::Folds::Groups(column),
+        None => commands::Folds::Count(arguments.folds),
+    };
+    commands::cv(context, &options, &folds, &arguments.out, "the same command")
 }
 
 /// Mean and spread over repeated runs: of the accuracy, or of the loss where there is none.

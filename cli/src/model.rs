@@ -10,6 +10,7 @@ use evenkeel::split::Split;
 use evenkeel::{Image, Layer, Level, Loss, Mlp, Net, text};
 use serde::{Deserialize, Serialize};
 
+use crate::data::Encoding;
 use crate::error::{Failure, Kind};
 use crate::rows::Names;
 
@@ -21,6 +22,9 @@ pub struct Note {
     pub net: String,
     /// Names of the inputs, if the training data had any.
     pub features: Vec<String>,
+    /// How cells that are no numbers became some.
+    #[serde(skip_serializing_if = "Encoding::is_plain")]
+    pub encoding: Encoding,
     /// The loss it was trained with.
     pub loss: String,
     /// Names of two classes that share one output: its 0 and its 1. Otherwise each output has a name of its own.
@@ -34,9 +38,10 @@ impl Note {
 
     /// What a trained network says.
     #[must_use]
-    pub fn new(model: &Mlp, features: &[String], loss: Loss) -> Self {
+    pub fn new(model: &Mlp, features: &[String], encoding: &Encoding, loss: Loss) -> Self {
         let features = if features.len() <= Self::MOST_FEATURES { features.to_vec() } else { Vec::new() };
-        Self { features, loss: loss.name().into(), ..Self::default() }.for_network(model)
+        let encoding = encoding.clone();
+        Self { features, encoding, loss: loss.to_string(), ..Self::default() }.for_network(model)
     }
 
     /// The same for a network that was read back, or changed.
@@ -44,8 +49,17 @@ impl Note {
     pub fn for_network(mut self, model: &Mlp) -> Self {
         self.net = text::print(model.layers());
         self.pair = if model.network().outputs() == 1 { model.classes.clone() } else { Vec::new() };
-        if self.features.len() != model.network().inputs() {
+        self.for_inputs(model.network().inputs())
+    }
+
+    /// Without what does not fit a model with so many inputs.
+    #[must_use]
+    pub fn for_inputs(mut self, inputs: usize) -> Self {
+        if !self.features.is_empty() && self.encoding.width(&self.features) != inputs {
             self.features.clear();
+        }
+        if !self.encoding.fill.is_empty() && self.encoding.fill.len() != inputs {
+            self.encoding = Encoding::default();
         }
         self
     }
@@ -59,9 +73,7 @@ impl Note {
     /// The loss, if it is known.
     #[must_use]
     pub fn loss(&self) -> Option<Loss> {
-        [Loss::CrossEntropy, Loss::BinaryCrossEntropy, Loss::MeanSquaredError]
-            .into_iter()
-            .find(|loss| loss.name() == self.loss)
+        self.loss.parse().ok()
     }
 
     /// As JSON.
@@ -169,8 +181,8 @@ pub fn read(path: &Path, net: Option<&str>) -> Result<Model, Failure> {
 /// If they are no image, or a damaged one.
 pub fn of_image(path: PathBuf, bytes: AlignedBytes) -> Result<Model, Failure> {
     let image = Image::new(&bytes).map_err(|error| Failure::at(Kind::Model, &path, error))?;
-    let note = Note::read(image.note());
     let (inputs, outputs) = (image.inputs(), image.outputs());
+    let note = Note::read(image.note()).for_inputs(inputs);
     let names: Vec<String> = image.class_names().map(str::to_owned).collect();
     let classes = if names.is_empty() { note.pair.clone() } else { names };
     let sigmoid = Some(evenkeel::Activation::Sigmoid);
@@ -281,7 +293,7 @@ impl Model {
     /// What it says about its data.
     #[must_use]
     pub fn names(&self) -> Names<'_> {
-        Names { features: &self.note.features, classes: &self.classes }
+        Names { features: &self.note.features, classes: &self.classes, encoding: Some(&self.note.encoding) }
     }
 
     /// Raw outputs of the last layer for rows of raw inputs.

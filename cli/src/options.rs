@@ -6,20 +6,23 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use evenkeel::Loss;
 use evenkeel::fit::Monitor;
 use evenkeel::layer::Dialect;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Header, Task};
+use crate::data::{Header, Missing, Task};
 
+mod loss;
 pub mod resolve;
+
+pub use loss::{LossName, MeanName};
 
 /// How training goes; see each option's help.
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Training data: CSV, NPY or IDX, also gzipped [default: the UCI digits that ship inside]
+    /// Training data: CSV, NPY, NPZ (file.npz:array) or IDX, also packed with gzip or zstd; several files with commas or as
+    /// logs/*.csv [default: the UCI digits that ship inside]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// File with the labels of the training data, row for row
@@ -37,6 +40,19 @@ pub struct TrainOptions {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
+    /// Columns of inputs that are categories (auto: those with text in the first row): one input for each category
+    #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
+    pub categorical: Option<String>,
+    /// What stands for missing cells of inputs: mean or median of the training rows, a number, drop (leaves the row out)
+    /// [default: refuse]
+    #[arg(long, value_name = "POLICY", help_heading = "Data", allow_negative_numbers = true)]
+    pub missing: Option<Missing>,
+    /// Texts that count as missing beside NA, nan, null, ? and empty cells, with commas
+    #[arg(long, value_name = "TEXTS", help_heading = "Data", allow_hyphen_values = true)]
+    pub missing_as: Option<String>,
+    /// What becomes of a category that the model does not know [default: refuse]
+    #[arg(long, value_enum, help_heading = "Data")]
+    pub unknown_category: Option<UnknownName>,
     /// Train on the rows whose column lies in a range or list: subject=0..6, day=mon,tue
     #[arg(long = "where", value_name = "COLUMN=RANGE", help_heading = "Data")]
     #[serde(rename = "where")]
@@ -65,6 +81,12 @@ pub struct TrainOptions {
     /// Share of the rows held out for the test, stratified [default: 0, or 0.2 for the built-in digits]
     #[arg(long, value_name = "SHARE", help_heading = "Data", allow_negative_numbers = true)]
     pub test_split: Option<f64>,
+    /// Test on fold K of N, train on the others: stratified folds, drawn by the seed
+    #[arg(long, value_name = "K/N", help_heading = "Data")]
+    pub test_fold: Option<String>,
+    /// Test on the rows of a group, train on the others: subject=3; the column is no input
+    #[arg(long, value_name = "COLUMN=VALUE", help_heading = "Data")]
+    pub test_group: Option<String>,
     /// Learn mean and deviation of each input from the training rows and fold them into the image [default: true, with
     /// --from what the file was trained with]
     #[arg(long, value_name = "BOOL", help_heading = "Data")]
@@ -77,16 +99,37 @@ pub struct TrainOptions {
     /// (converted for --batch rows) [default: torch]
     #[arg(long, value_enum, help_heading = "Network")]
     pub dialect: Option<DialectName>,
-    /// Weights to begin with: glorot_uniform, he_normal, lecun_normal, orthogonal, torch_linear, constant(0.1), … [default: he_normal]
+    /// Weights to begin with: glorot_uniform, he_normal, lecun_normal, orthogonal, torch_linear, constant(0.1), kaiming_uniform(fan_out, tanh), lsuv, … [default: he_normal]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub init: Option<String>,
     /// Start from the weights in a file (also one that PyTorch wrote), or go on with the run that a checkpoint holds
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub from: Option<PathBuf>,
 
-    /// What is minimised [default: cross-entropy for classes, mse for values]
-    #[arg(long, value_enum, help_heading = "Training")]
+    /// What is minimised: cross-entropy, bce, mse, mae, huber(1), focal(2, 0.25), kl-div, hinge, quantile(0.9), … [default: cross-entropy for classes, mse for values]
+    #[arg(long, value_name = "LOSS", help_heading = "Training")]
     pub loss: Option<LossName>,
+    /// Share of each target that is spread over all classes (cross-entropies), or moved to 1/2 (bce) [default: 0]
+    #[arg(long, value_name = "SHARE", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub label_smoothing: Option<f32>,
+    /// Mix each row with another one of its batch, in a share from Beta(ALPHA, ALPHA); 0.2 is usual [default: 0]
+    #[arg(long, value_name = "ALPHA", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub mixup: Option<f32>,
+    /// Deviation of the noise added to the (standardised) inputs in training [default: 0]
+    #[arg(long, value_name = "DEVIATION", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub jitter: Option<f32>,
+    /// Weights of the classes in training: balanced, or CLASS:WEIGHT with commas (others weigh 1)
+    #[arg(long, value_name = "WEIGHTS", help_heading = "Training")]
+    pub class_weight: Option<String>,
+    /// Column with a weight for each row; it is no input. The figures at the end count every row once
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub weight_column: Option<String>,
+    /// What weighted losses are divided by [default: rows]
+    #[arg(long, value_enum, help_heading = "Training")]
+    pub weight_mean: Option<MeanName>,
     /// How gradients change the weights [default: adam]
     #[arg(long, value_enum, help_heading = "Training")]
     pub optimizer: Option<OptimizerName>,
@@ -215,6 +258,16 @@ impl From<TaskName> for Task {
     }
 }
 
+/// What becomes of an unknown category.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownName {
+    /// An error names it
+    Refuse,
+    /// It is none of the categories: all their inputs are 0
+    Zeros,
+}
+
 /// Names of [`Header`].
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -230,39 +283,6 @@ impl From<HeaderName> for Header {
         match name {
             HeaderName::Yes => Header::Yes,
             HeaderName::No => Header::No,
-        }
-    }
-}
-
-/// Names of [`Loss`].
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossName {
-    /// Softmax and cross-entropy over classes
-    #[value(alias = "cross_entropy")]
-    CrossEntropy,
-    /// Sigmoid and binary cross-entropy
-    Bce,
-    /// Mean squared error
-    Mse,
-}
-
-impl From<Loss> for LossName {
-    fn from(loss: Loss) -> Self {
-        match loss {
-            Loss::CrossEntropy => LossName::CrossEntropy,
-            Loss::BinaryCrossEntropy => LossName::Bce,
-            _ => LossName::Mse,
-        }
-    }
-}
-
-impl From<LossName> for Loss {
-    fn from(name: LossName) -> Self {
-        match name {
-            LossName::CrossEntropy => Loss::CrossEntropy,
-            LossName::Bce => Loss::BinaryCrossEntropy,
-            LossName::Mse => Loss::MeanSquaredError,
         }
     }
 }

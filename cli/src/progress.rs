@@ -2,6 +2,8 @@
 //!
 //! Showing never stops the training: a closed terminal or a full pipe is ignored.
 
+pub mod runs;
+
 use crate::history::Epoch;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};

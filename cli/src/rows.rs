@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use evenkeel::{Dataset, Labels, Loss};
 
-use crate::data::{self, Header, RowFilter, Table, Target, TargetColumn, Task};
+use crate::data::{self, Categorical, Encoding, Groups, Header, Missing, RowFilter, Table, Target, TargetColumn, Task};
 use crate::digits;
 use crate::error::{Failure, Kind};
-use crate::options::TrainOptions;
+use crate::options::{LossName, TrainOptions, UnknownName};
 
 /// Where rows come from, and what they mean.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Sets {
     pub test: Option<Rows>,
     /// Names of the inputs, empty if the file has none.
     pub features: Vec<String>,
+    /// How cells that are no numbers became some.
+    pub encoding: Encoding,
     /// Names of the classes, empty for values.
     pub classes: Vec<String>,
     /// Outputs that the network must have.
@@ -47,7 +49,11 @@ const TEST: u32 = 1;
 /// For files that cannot be read and shares that leave nothing to train on.
 pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     options.check()?;
-    let base = model.narrow(data_options(options));
+    let group = options.test_group.as_deref().map(Group::parse).transpose()?;
+    let base = data::Options {
+        group: group.as_ref().map(|group| group.column.clone()),
+        ..model.narrow(data_options(options))
+    };
     let main =
         Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
     let table = main.read(&base)?;
@@ -61,33 +67,61 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
             return Err(Failure::new(Kind::Usage, message));
         }
     };
+    let mut encoding = Encoding {
+        categories: table.categories.clone(),
+        missing: base.missing,
+        missing_as: base.missing_as.clone(),
+        fill: Vec::new(),
+    };
     // Further files are read with the classes and columns of the first.
     let further = data::Options {
         classes: (!classes.is_empty()).then(|| classes.clone()),
         features: has_names.then(|| features.clone()),
+        categories: Some(encoding.categories.clone()),
         ..base
     };
     let asked = options.loss.map(Loss::from);
     let (loss, outputs) = loss_of(&table, asked)?;
+    let loss = options.smoothed(loss)?;
     if let [only] = classes.as_slice() {
         let message = format!("all rows of {name} are of class {only}: there is nothing to tell apart");
         return Err(Failure::new(Kind::Data, message));
     }
-    let mut train = Rows { set: dataset(table)?, name };
-    let mut test = main.further(&options.test, &options.test_labels, &options.test_where, &further)?;
+    let groups = table.groups.clone();
+    let mut train = Rows { set: dataset(table, options, &name)?, name };
+    let mut test = main.further(&options.test, &options.test_labels, &options.test_where, &further, options)?;
     let mut validation =
-        main.further(&options.validation, &options.validation_labels, &options.validation_where, &further)?;
+        main.further(&options.validation, &options.validation_labels, &options.validation_where, &further, options)?;
+    if let (Some(group), Some(groups)) = (&group, &groups) {
+        test = Some(group.hold_out(&mut train, groups)?);
+    }
+    if let Some(fold) = &options.test_fold {
+        test = Some(hold_out_fold(&mut train, fold, options.seed())?);
+    }
     if test.is_none() {
         test = hold_out(&mut train, options.test_share(), options.seed(), TEST)?;
     }
     if validation.is_none() {
         validation = hold_out(&mut train, options.validation_share(), options.seed(), VALIDATION)?;
     }
+    encoding.fill = match model.encoding {
+        Some(encoding) => encoding.fill.clone(),
+        None => encoding.missing.learn(&train.set.inputs, train.set.features).map_err(|input| {
+            let name = encoding.input_names(&features).get(input).cloned().unwrap_or_default();
+            let message = format!("input {name} has no value in any training row: leave it out with --ignore");
+            Failure::new(Kind::Data, message)
+        })?,
+    };
     for rows in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
         suit(&mut rows.set.labels, loss);
+        encoding.fill_in(&mut rows.set.inputs);
+    }
+    if let Some(weights) = options.class_weights(&classes, || train.set.balanced())? {
+        let mean = options.mean();
+        train.set = train.set.class_weighted(&weights, mean).map_err(|error| Failure::new(Kind::Data, error))?;
     }
     let features = if has_names { features } else { Vec::new() };
-    Ok(Sets { train, validation, test, features, classes, outputs, loss })
+    Ok(Sets { train, validation, test, features, encoding, classes, outputs, loss })
 }
 
 /// What a trained model says about its data; empty lists say nothing.
@@ -97,12 +131,27 @@ pub struct Names<'a> {
     pub features: &'a [String],
     /// Names of its classes.
     pub classes: &'a [String],
+    /// How cells that are no numbers become some; `None` if that is to be learned.
+    pub encoding: Option<&'a Encoding>,
 }
 
 impl Names<'_> {
     fn narrow(&self, options: data::Options) -> data::Options {
         let list = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
-        data::Options { features: list(self.features), classes: list(self.classes), ..options }
+        let mut narrowed = data::Options { features: list(self.features), classes: list(self.classes), ..options };
+        if let Some(encoding) = self.encoding {
+            narrowed.categories = Some(encoding.categories.clone());
+            narrowed.missing = encoding.missing;
+            narrowed.missing_as.extend_from_slice(&encoding.missing_as);
+        }
+        narrowed
+    }
+
+    /// Puts the model's numbers in the place of missing cells.
+    fn fill_in(&self, inputs: &mut [f32]) {
+        if let Some(encoding) = self.encoding {
+            encoding.fill_in(inputs);
+        }
     }
 }
 
@@ -132,8 +181,9 @@ pub fn read_labelled(
         Some(Target::Classes { .. }) if loss.is_none() && outputs == 1 => Loss::BinaryCrossEntropy,
         _ => loss_of(&table, loss)?.0,
     };
-    let mut rows = Rows { set: dataset(table)?, name: part.name() };
+    let mut rows = Rows { set: dataset(table, &options, &part.name())?, name: part.name() };
     suit(&mut rows.set.labels, loss);
+    model.fill_in(&mut rows.set.inputs);
     Ok((rows, loss))
 }
 
@@ -147,6 +197,10 @@ pub fn read_inputs(options: &TrainOptions, model: Names<'_>, inputs: usize) -> R
     let part = Part { file: options.data.as_deref(), labels: None, rows: options.filter.as_deref() };
     let mut plain = model.narrow(data_options(options));
     plain.classes = None;
+    if plain.missing == Missing::Drop {
+        // Each row gets its prediction.
+        plain.missing = Missing::Refuse;
+    }
     if let TargetColumn::Columns(columns) = std::mem::take(&mut plain.target) {
         plain.ignore.extend(columns);
     }
@@ -154,7 +208,7 @@ pub fn read_inputs(options: &TrainOptions, model: Names<'_>, inputs: usize) -> R
     let with_target = data::Options { target: TargetColumn::Auto, task: Task::Auto, ..plain.clone() };
     let filtered = part.filtered(plain)?;
     let first = part.read_filtered(&filtered);
-    let table = match first {
+    let mut table = match first {
         Ok(table) if table.cols == inputs => table,
         // Labels in the way: one column too many, or text among the numbers.
         first if options.target.is_none() => match (part.read_filtered(&part.filtered(with_target)?), first) {
@@ -172,6 +226,7 @@ pub fn read_inputs(options: &TrainOptions, model: Names<'_>, inputs: usize) -> R
             format!("{name} has {found} columns of inputs, the model takes {inputs}: --ignore leaves some out");
         return Err(Failure::new(Kind::Data, message));
     }
+    model.fill_in(&mut table.inputs);
     Ok((table, part.name()))
 }
 
@@ -188,8 +243,8 @@ fn data_options(options: &TrainOptions) -> data::Options {
         header: options.header.map(Header::from).unwrap_or_default(),
         task: match (options.task, options.loss.map(Loss::from)) {
             (Some(task), _) => task.into(),
-            (None, Some(Loss::CrossEntropy)) => Task::Classes,
-            (None, Some(Loss::MeanSquaredError)) => Task::Values,
+            (None, Some(loss)) if loss.takes_classes() => Task::Classes,
+            (None, Some(loss)) if !loss.is_binary() => Task::Values,
             _ => Task::Auto,
         },
         target: match &options.target {
@@ -197,6 +252,15 @@ fn data_options(options: &TrainOptions) -> data::Options {
             Some(_) => TargetColumn::Columns(list(&options.target)),
         },
         ignore: list(&options.ignore),
+        categorical: match options.categorical.as_deref() {
+            None => Categorical::None,
+            Some("auto") => Categorical::Auto,
+            Some(_) => Categorical::Columns(list(&options.categorical)),
+        },
+        missing: options.missing.unwrap_or_default(),
+        missing_as: list(&options.missing_as),
+        unknown_as_zeros: options.unknown_category == Some(UnknownName::Zeros),
+        weight: options.weight_column.clone(),
         ..data::Options::default()
     }
 }
@@ -240,6 +304,7 @@ impl Part<'_> {
         labels: &Option<PathBuf>,
         rows: &Option<String>,
         options: &data::Options,
+        train: &TrainOptions,
     ) -> Result<Option<Rows>, Failure> {
         let part = match (file, rows) {
             (None, None) => return Ok(None),
@@ -250,7 +315,7 @@ impl Part<'_> {
             }
         };
         let name = part.rows.map_or_else(|| part.name(), |rows| format!("{} where {rows}", part.name()));
-        Ok(Some(Rows { set: dataset(part.read(options)?)?, name }))
+        Ok(Some(Rows { set: dataset(part.read(options)?, train, &name)?, name }))
     }
 
     /// Rows that are trained on prove nothing when they are tested on.
@@ -281,18 +346,18 @@ fn filter(text: &str) -> Result<RowFilter, Failure> {
 fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure> {
     match &table.target {
         Some(Target::Classes { names, .. }) => match asked.unwrap_or(Loss::CrossEntropy) {
-            Loss::BinaryCrossEntropy if names.len() == 2 => Ok((Loss::BinaryCrossEntropy, 1)),
-            Loss::BinaryCrossEntropy => {
-                let count = names.len();
+            loss if loss.is_binary() && names.len() == 2 => Ok((loss, 1)),
+            loss if loss.is_binary() => {
+                let (count, name) = (names.len(), LossName(loss));
                 let message =
-                    format!("--loss bce wants two classes or values from 0 to 1, the data has {count} classes");
+                    format!("--loss {name} wants two classes or values from 0 to 1, the data has {count} classes");
                 Err(Failure::new(Kind::Usage, message))
             }
             loss => Ok((loss, names.len())),
         },
         Some(Target::Values { values, cols, .. }) => {
             let loss = asked.unwrap_or(Loss::MeanSquaredError);
-            let outside = values.iter().position(|value| !(0.0..=1.0).contains(value));
+            let outside = values.iter().position(|value| !loss.takes(*value));
             if let (Loss::BinaryCrossEntropy, Some(at)) = (loss, outside) {
                 let (row, value) = (at / cols, values[at]);
                 let message = format!("--loss bce wants targets from 0 to 1, row {row} (counted from 0) has {value}");
@@ -305,20 +370,90 @@ fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure>
 }
 
 /// A table as the library takes it.
-fn dataset(table: Table) -> Result<Dataset, Failure> {
+fn dataset(table: Table, options: &TrainOptions, name: &str) -> Result<Dataset, Failure> {
     let labels = match table.target {
         Some(Target::Classes { labels, .. }) => Labels::Classes(labels),
         Some(Target::Values { values, .. }) => Labels::Values(values),
         None => return Err(Failure::new(Kind::Usage, "the data has no target: name its column with --target")),
     };
-    Ok(Dataset { inputs: table.inputs, features: table.cols, labels })
+    let set = Dataset { inputs: table.inputs, features: table.cols, labels };
+    let Some(weights) = table.weights else { return Ok(set) };
+    set.weighted(weights, options.mean()).map_err(|error| Failure::new(Kind::Data, format_args!("{name}: {error}")))
 }
 
 /// Two classes on one output are its 0 and 1; done after the splits, which go by class.
 fn suit(labels: &mut Labels, loss: Loss) {
-    if let (Labels::Classes(classes), Loss::BinaryCrossEntropy) = (&*labels, loss) {
-        *labels = Labels::Values(classes.iter().map(|label| *label as f32).collect());
+    match labels {
+        Labels::Weighted(weighted) => suit(&mut weighted.labels, loss),
+        Labels::Classes(classes) if loss.is_binary() => {
+            *labels = Labels::Values(classes.iter().map(|label| *label as f32).collect());
+        }
+        _ => {}
     }
+}
+
+/// The group that is tested on: `subject=3`, or several as a row filter has them.
+struct Group {
+    column: String,
+    value: String,
+    filter: RowFilter,
+}
+
+impl Group {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let filter = filter(text)?;
+        let value = text.split_once('=').map_or("", |(_, value)| value).trim().to_owned();
+        Ok(Self { column: filter.column().to_owned(), value, filter })
+    }
+
+    fn hold_out(&self, rows: &mut Rows, groups: &Groups) -> Result<Rows, Failure> {
+        let is_held = |name: &String| *name == self.value || self.filter.passes_text(name) == Some(true);
+        let held: Vec<bool> = groups.names.iter().map(is_held).collect();
+        let of_group = |(_, id): &(u32, &u32)| held.get(**id as usize).copied().unwrap_or(false);
+        let held: Vec<u32> = (0..).zip(&groups.ids).filter(of_group).map(|(row, _)| row).collect();
+        let name = format!("the rows of {} where {}", rows.name, self.filter);
+        if held.is_empty() || held.len() == rows.set.rows() {
+            let which = if held.is_empty() { "no row" } else { "every row" };
+            let message = format!("--test-group {}: {which} of {} is of it", self.filter, rows.name);
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(take_out(rows, &held, name))
+    }
+}
+
+/// Fold `K/N` of the rows.
+fn hold_out_fold(rows: &mut Rows, fold: &str, seed: u64) -> Result<Rows, Failure> {
+    let wrong = |why: &str| Failure::new(Kind::Usage, format_args!("--test-fold {fold}: {why}"));
+    let numbers = fold.split_once('/').and_then(|(k, n)| Some((k.trim().parse().ok()?, n.trim().parse().ok()?)));
+    let (k, n): (usize, usize) = numbers.ok_or_else(|| wrong("expected fold and number of folds, such as 2/5"))?;
+    let folds = rows.set.folds(n, seed).map_err(|error| wrong(&error.to_string()))?;
+    let held = k.checked_sub(1).and_then(|k| folds.get(k)).ok_or_else(|| wrong("folds are counted from 1"))?;
+    let name = format!("fold {k} of {n} of {}", rows.name);
+    Ok(take_out(rows, held, name))
+}
+
+/// Moves rows to a set of their own.
+fn take_out(rows: &mut Rows, held: &[u32], name: String) -> Rows {
+    let taken = Rows { set: rows.set.subset(held), name };
+    rows.set = rows.set.subset(&evenkeel::data::others(rows.set.rows(), held));
+    taken
+}
+
+/// The groups of the training file, in the order they turn up.
+///
+/// # Errors
+/// For a file that cannot be read or has no such column.
+pub fn groups(options: &TrainOptions, column: &str) -> Result<Vec<String>, Failure> {
+    let base = data::Options { group: Some(column.to_owned()), ..data_options(options) };
+    let part =
+        Part { file: options.data.as_deref(), labels: options.labels.as_deref(), rows: options.filter.as_deref() };
+    let name = part.name();
+    let groups = part.read(&base)?.groups.map(|groups| groups.names).unwrap_or_default();
+    if groups.len() < 2 {
+        let message = format!("{name}: column \"{column}\" has {} group, leaving one out takes two", groups.len());
+        return Err(Failure::new(Kind::Data, message));
+    }
+    Ok(groups)
 }
 
 fn hold_out(rows: &mut Rows, share: f64, seed: u64, which: u32) -> Result<Option<Rows>, Failure> {

@@ -2,7 +2,8 @@
 //!
 //! In double precision, since here nothing has to repeat the bits of the training.
 
-use evenkeel::{Labels, Loss};
+use evenkeel::train::Link;
+use evenkeel::{Labels, Level, Loss};
 
 use crate::error::{Failure, Kind};
 use crate::model::{Ending, Model};
@@ -16,7 +17,10 @@ use crate::rows::Rows;
 pub fn score(model: &Model, values: &[f32], rows: &Rows, loss: Loss) -> Result<Figures, Failure> {
     let (outputs, count) = (model.outputs, rows.set.rows());
     let fails = |message: String| Err(Failure::new(Kind::Data, format_args!("{}: {message}", rows.name)));
-    let (sum, hits) = match &rows.set.labels {
+    if !matches!(loss, Loss::CrossEntropy | Loss::BinaryCrossEntropy | Loss::MeanSquaredError) {
+        return by_library(model, values, rows, loss);
+    }
+    let (sum, hits) = match rows.set.labels.unweighted() {
         Labels::Classes(labels) if outputs == 1 => {
             if let Some(row) = labels.iter().position(|label| *label > 1) {
                 return fails(format!(
@@ -48,8 +52,8 @@ pub fn score(model: &Model, values: &[f32], rows: &Rows, loss: Loss) -> Result<F
                 (share * pairs().map(|(y, t)| f64::from(y - t).powi(2)).sum::<f64>(), None)
             }
         }
-        Labels::Values(targets) => {
-            let per_row = targets.len() / count.max(1);
+        other => {
+            let per_row = if let Labels::Values(targets) = other { targets.len() / count.max(1) } else { 0 };
             return fails(format!(
                 "{per_row} target values a row, the model has {outputs} outputs: name them with --target"
             ));
@@ -57,6 +61,24 @@ pub fn score(model: &Model, values: &[f32], rows: &Rows, loss: Loss) -> Result<F
     };
     let mean = |sum: f64| sum / count.max(1) as f64;
     Ok(Figures { rows: count as u64, loss: mean(sum), accuracy: hits.map(mean) })
+}
+
+/// The losses that only training has: by its own kernels, from the outputs turned back into what those take.
+fn by_library(model: &Model, values: &[f32], rows: &Rows, loss: Loss) -> Result<Figures, Failure> {
+    let mut values = values.to_vec();
+    if model.ending == Ending::Probabilities {
+        let plain: fn(f32) -> f32 = match loss.link() {
+            // Softmax of the logarithms of probabilities gives them back; so does sigmoid of the logarithm of their odds.
+            Link::Softmax => |p| p.max(f32::MIN_POSITIVE).ln(),
+            Link::Sigmoid => |p| (p.max(f32::MIN_POSITIVE) / (1.0 - p).max(f32::MIN_POSITIVE)).ln(),
+            Link::None => |value| value,
+        };
+        values.iter_mut().for_each(|value| *value = plain(*value));
+    }
+    let targets = rows.set.labels.targets().unweighted();
+    let score = evenkeel::fit::score_outputs(Level::detect(), loss, model.outputs, &values, targets)
+        .map_err(|error| Failure::new(Kind::Data, format_args!("{}: {error}", rows.name)))?;
+    Ok(Figures::of(score, loss))
 }
 
 fn cross_entropy(row: &[f32], label: usize, ending: Ending) -> f64 {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use evenkeel::data::View;
 use evenkeel::fit::{Event, Finish, FitError, Run};
 use evenkeel::host::pool::Pool;
 use evenkeel::interchange::{resume, state_dict};
@@ -25,8 +26,9 @@ use crate::show::Show;
 
 mod start;
 
+use start::Started;
+pub(crate) use start::start;
 pub use start::{Origin, Plan, read_config};
-use start::{Started, start};
 
 /// Set by Ctrl-C: training stops after the batch it is in.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -190,7 +192,8 @@ fn epochs_until_done(saver: &Saver<'_>, sets: &Sets, run: &mut Run, epochs: &mut
     let train = sets.train.set.view()?;
     let validation = sets.validation.as_ref().map(|rows| rows.set.view()).transpose()?;
     let trainer = run.trainer;
-    let batches = evenkeel::data::Batches::plan(train.rows(), trainer.batch, trainer.scope.joins_rows(&run.model.network()))?;
+    let batches =
+        evenkeel::data::Batches::plan(train.rows(), trainer.batch, trainer.scope.joins_rows(&run.model.network()))?;
     let mode = if job.show.quiet { Mode::Quiet } else { Mode::Auto };
     let mut progress = Progress::new(mode, trainer.epochs, batches.count() as u32)
         .rows_per_epoch(train.rows() as u64)
@@ -265,7 +268,9 @@ fn finish_run(
     let curves = crate::curves::svg(&Curves { title: &title, metric_name: METRIC, epochs, best_epoch: best });
     write_atomically(job.out.join("curves.svg"), curves.as_bytes())?;
     let score = |rows: &Rows| -> Result<Figures, Failure> {
+        // Every row counts once, as in `eval`; the curves have the weighted losses.
         let view = rows.set.view()?;
+        let view = View { targets: view.targets.unweighted(), ..view };
         let score: Score = pool.enter(|| run.model.score(level, pool, view, loss))?;
         Ok(Figures::of(score, loss))
     };

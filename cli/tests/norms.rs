@@ -90,7 +90,8 @@ fn dialects() {
     let dir = dir.path();
     let config = |run: &str| std::fs::read_to_string(dir.join(run).join("config.toml")).unwrap();
     let short = |out: &str, more: &[&str]| {
-        let mut args: Vec<String> = ["train", "--data", "clouds.csv", "--epochs", "2", "--quiet", "--out", out].map(String::from).into();
+        let mut args: Vec<String> =
+            ["train", "--data", "clouds.csv", "--epochs", "2", "--quiet", "--out", out].map(String::from).into();
         args.extend(more.iter().map(|arg| (*arg).to_string()));
         ok(dir, &args.iter().map(String::as_str).collect::<Vec<_>>());
     };

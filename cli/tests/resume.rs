@@ -17,6 +17,7 @@ const EPOCHS: usize = 40;
 fn train(out: &str) -> Vec<&str> {
     let mut args = vec!["train", "--data", "clouds.csv", "--net", NET, "--epochs", "40", "--batch", "8", "--out", out];
     args.extend(["--patience", "0", "--schedule", "cosine(0.1)", "--lr", "0.01", "--l2", "0.0001"]);
+    args.extend(["--init", "glorot_uniform"]);
     args.extend(["--checkpoint-seconds", "0", "--json", "--threads", "2"]);
     args
 }

@@ -77,13 +77,7 @@ impl Mlp {
     /// # Errors
     /// [`Error::Length`] if the inputs are not whole rows, [`Error::BatchOfOne`] for batches of one row, [`Error::NonFinite`] for
     /// inputs or statistics that are not finite; the network is unchanged then.
-    pub fn recalibrate(
-        &mut self,
-        level: Level,
-        split: &impl Split,
-        inputs: &[f32],
-        batch: usize,
-    ) -> Result<(), Error> {
+    pub fn recalibrate(&mut self, level: Level, split: &impl Split, inputs: &[f32], batch: usize) -> Result<(), Error> {
         let network = self.network();
         let data = View::new(inputs, network.inputs(), Targets::Values(&[]))?;
         check_standardize(self)?;

@@ -2,12 +2,14 @@
 
 use alloc::vec::Vec;
 
+use super::batch::{Draw, Goals};
 use crate::Level;
 use crate::data::View;
 use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::split::Split;
+use crate::train::augment::jitter;
 use crate::train::{Batch, Buffers, Loss, Score, Session, Targets};
 
 pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
@@ -34,18 +36,47 @@ pub(super) struct Gather {
     features: usize,
     raw: Vec<f32>,
     inputs: Buffer,
-    labels: Vec<u32>,
-    values: Vec<f32>,
+    goals: Goals,
 }
 
 impl Gather {
     pub(super) fn new(standardize: Option<crate::model::Standardize>, features: usize, capacity: usize) -> Self {
         let inputs = Buffer::zeros(capacity * features);
         let raw = alloc::vec![0.0; features];
-        Self { standardize, features, raw, inputs, labels: Vec::new(), values: Vec::new() }
+        Self { standardize, features, raw, inputs, goals: Goals::default() }
     }
 
     pub(super) fn batch(&mut self, data: &View<'_>, rows: &[u32]) -> Batch<'_> {
+        let features = self.features;
+        self.fill(data, rows);
+        let targets = self.goals.of(data.targets, data.rows(), rows);
+        Batch { inputs: &self.inputs[..rows.len() * features], targets, rows: rows.len() }
+    }
+
+    /// As [`batch`](Self::batch), mixed and with noise as the trainer says. Mixing comes first: the noise has its deviation.
+    pub(super) fn training_batch(
+        &mut self,
+        data: &View<'_>,
+        rows: &[u32],
+        trainer: &super::Trainer,
+        step: u64,
+    ) -> Batch<'_> {
+        self.fill(data, rows);
+        let draw = Draw { seed: trainer.seed, step };
+        let inputs = &mut self.inputs[..rows.len() * self.features];
+        let targets = if trainer.mixup > 0.0 {
+            self.goals.mixed(data.targets, data.rows(), rows, (trainer.mixup, draw), inputs)
+        } else {
+            self.goals.of(data.targets, data.rows(), rows)
+        };
+        if trainer.jitter > 0.0 {
+            jitter(trainer.jitter, draw.seed, draw.step, 0, inputs);
+        }
+        Batch { inputs, targets, rows: rows.len() }
+    }
+
+    /// Copies the inputs of the rows.
+    fn fill(&mut self, data: &View<'_>, rows: &[u32]) {
         let features = self.features;
         for (row, out) in rows.iter().zip(self.inputs.chunks_exact_mut(features)) {
             let row = &data.inputs[*row as usize * features..][..features];
@@ -57,20 +88,6 @@ impl Gather {
                 }
             }
         }
-        let targets = match data.targets {
-            Targets::Classes(labels) => {
-                self.labels.clear();
-                self.labels.extend(rows.iter().map(|row| labels[*row as usize]));
-                Targets::Classes(&self.labels)
-            }
-            Targets::Values(values) => {
-                let width = values.len() / data.rows().max(1);
-                self.values.clear();
-                self.values.extend(rows.iter().flat_map(|row| &values[*row as usize * width..][..width]));
-                Targets::Values(&self.values)
-            }
-        };
-        Batch { inputs: &self.inputs[..rows.len() * features], targets, rows: rows.len() }
     }
 }
 
@@ -82,6 +99,8 @@ pub(super) fn evaluate<P: Split>(
     loss: Loss,
     capacity: usize,
 ) -> Result<Score, Error> {
+    // One mean over the weights of all rows, not one for each batch.
+    let data = &View { targets: data.targets.settled(), ..*data };
     let rows: Vec<u32> = (0..data.rows() as u32).collect();
     let mut total = Score::default();
     for rows in rows.chunks(capacity) {

@@ -2,7 +2,8 @@
 
 use core::ops::ControlFlow;
 
-use super::{FitError, History, Monitor, Run};
+use super::observer::Listener;
+use super::{FitError, History, Monitor, Observer, Run};
 use crate::Level;
 use crate::data::View;
 use crate::model::Mlp;
@@ -33,6 +34,13 @@ pub struct Trainer {
     pub seed: u64,
     /// Whether rows come in a new order each epoch.
     pub shuffle: bool,
+    /// Mixup's `alpha`: each row of a batch is mixed with another, in a share drawn for the batch from Beta(`alpha`, `alpha`)
+    /// (Zhang et al. 2018, where 0.1 to 0.4 suit); 0, the default, mixes nothing. Classes are mixed as two targets
+    /// ([`Mixed`](crate::train::Mixed)), values and weights as the inputs are.
+    pub mixup: f32,
+    /// Deviation of the Gaussian noise added to the inputs of each batch of training, after standardisation
+    /// ([`jitter`](crate::train::augment::jitter)); 0, the default, adds none.
+    pub jitter: f32,
     /// When to stop early.
     pub early_stopping: Option<EarlyStopping>,
     /// What early stopping looks at, and what "best" means.
@@ -64,6 +72,8 @@ impl Trainer {
             scope: Scope::ALL,
             seed: 0,
             shuffle: true,
+            mixup: 0.0,
+            jitter: 0.0,
             early_stopping: None,
             monitor: Monitor::ValLoss,
             averaging: Averaging::None,
@@ -119,12 +129,26 @@ impl Trainer {
     /// # Errors
     /// As [`Run::fit`].
     pub fn fit(&self, net: &mut Mlp, train: View<'_>, validation: Option<View<'_>>) -> Result<History, FitError> {
+        self.fit_observed(net, train, validation, &mut Listener(&mut |_| ControlFlow::Continue(())))
+    }
+
+    /// As [`fit`](Self::fit), with every hook of an [`Observer`]. Where it breaks, training ends with the weights of then.
+    ///
+    /// # Errors
+    /// As [`Run::fit_observed`].
+    pub fn fit_observed(
+        &self,
+        net: &mut Mlp,
+        train: View<'_>,
+        validation: Option<View<'_>>,
+        observer: &mut dyn Observer,
+    ) -> Result<History, FitError> {
         let mut run = Run::new(net.clone(), *self)?;
         #[cfg(feature = "rayon")]
         let split = crate::host::pool::Global;
         #[cfg(not(feature = "rayon"))]
         let split = crate::split::Serial;
-        run.fit(train, validation, &split, &mut |_| ControlFlow::Continue(()))?;
+        run.fit_observed(train, validation, &split, observer)?;
         *net = run.model;
         Ok(run.history)
     }
@@ -149,6 +173,12 @@ pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     }
     if !(trainer.warmup_epochs >= 0.0 && trainer.warmup_epochs.is_finite()) {
         return fails("the warm-up must be 0 or a positive number of epochs");
+    }
+    if !(trainer.mixup >= 0.0 && trainer.mixup.is_finite()) {
+        return fails("mixup's alpha must be 0 or a positive number");
+    }
+    if !(trainer.jitter >= 0.0 && trainer.jitter.is_finite()) {
+        return fails("the deviation of the noise on the inputs must be 0 or a positive number");
     }
     let schedule = match trainer.schedule {
         Schedule::Constant => true,

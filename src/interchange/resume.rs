@@ -66,7 +66,7 @@ impl Recipe {
         };
         Self {
             optimizer: optimizer.into(),
-            loss: trainer.rules.loss.name().into(),
+            loss: trainer.rules.loss.to_string(),
             seed: trainer.seed,
             batch: trainer.batch as u64,
             shuffle: trainer.shuffle,
@@ -206,9 +206,8 @@ pub fn read(bytes: &[u8]) -> Result<Saved, InterchangeError> {
         None => None,
     };
     file.finish()?;
-    let foreign = |(params, state): &(Buffer, Buffer)| {
-        params.len() != model.params.len() || state.len() != model.state.len()
-    };
+    let foreign =
+        |(params, state): &(Buffer, Buffer)| params.len() != model.params.len() || state.len() != model.state.len();
     if best.as_ref().is_some_and(foreign) {
         return Err(broken("the best weights are not those of this network"));
     }

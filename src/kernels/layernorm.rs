@@ -40,12 +40,7 @@ fn check(cols: usize, rows: usize, x: &[f32]) -> Result<(), Error> {
 
 /// Shift, one over the deviation and offset of one row's groups.
 #[inline(always)]
-fn of_row<'x, S: Simd>(
-    s: S,
-    cols: usize,
-    eps: f32,
-    row: impl Iterator<Item = &'x Group> + Clone,
-) -> [S::F32; 3] {
+fn of_row<'x, S: Simd>(s: S, cols: usize, eps: f32, row: impl Iterator<Item = &'x Group> + Clone) -> [S::F32; 3] {
     let count = s.splat(cols as f32);
     let mut sum = s.splat(0.0);
     for (g, x) in row.clone().enumerate() {
@@ -70,7 +65,14 @@ kernel! {
 }
 
 #[inline(always)]
-fn statistics_body<S: Simd>(s: S, (cols, rows): (usize, usize), first: usize, eps: f32, x: &[f32], statistics: &mut [f32]) {
+fn statistics_body<S: Simd>(
+    s: S,
+    (cols, rows): (usize, usize),
+    first: usize,
+    eps: f32,
+    x: &[f32],
+    statistics: &mut [f32],
+) {
     let (x, _) = x.as_chunks::<LANES>();
     for (row, statistics) in statistics.as_chunks_mut::<STATISTICS>().0.iter_mut().enumerate() {
         let found = of_row(s, cols, eps, groups_of_row(x, rows, first + row));
@@ -101,15 +103,7 @@ kernel! {
 }
 
 #[inline(always)]
-fn normal_body<S: Simd>(
-    s: S,
-    rows: usize,
-    statistics: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    x: &[f32],
-    y: &mut [f32],
-) {
+fn normal_body<S: Simd>(s: S, rows: usize, statistics: &[f32], gamma: &[f32], beta: &[f32], x: &[f32], y: &mut [f32]) {
     let (statistics, _) = statistics.as_chunks::<STATISTICS>();
     let [gamma, beta] = [gamma, beta].map(|vector| vector.as_chunks::<LANES>().0);
     let blocks = x.as_chunks::<LANES>().0.chunks_exact(rows).zip(y.as_chunks_mut::<LANES>().0.chunks_exact_mut(rows));
@@ -253,14 +247,7 @@ kernel! {
 }
 
 #[inline(always)]
-fn whole_rows_body<S: Simd>(
-    s: S,
-    (cols, rows): (usize, usize),
-    eps: f32,
-    gamma: &[f32],
-    beta: &[f32],
-    x: &mut [f32],
-) {
+fn whole_rows_body<S: Simd>(s: S, (cols, rows): (usize, usize), eps: f32, gamma: &[f32], beta: &[f32], x: &mut [f32]) {
     let (x, _) = x.as_chunks_mut::<LANES>();
     let [gamma, beta] = [gamma, beta].map(|vector| vector.as_chunks::<LANES>().0);
     for row in 0..rows {

@@ -180,9 +180,7 @@ fn alpha_dropout_body<S: Simd>(s: S, x: &mut [f32], rate: Alpha, stream: Stream,
     }
     let threshold = s.splat_u32(rate.threshold as u32);
     let (a, b, dropped) = (s.splat(rate.a), s.splat(rate.b), s.splat(rate.dropped));
-    with_words(s, x, stream, first, |x, words| {
-        s.select(s.lt_u32(words, threshold), s.mul_add(a, x, b), dropped)
-    });
+    with_words(s, x, stream, first, |x, words| s.select(s.lt_u32(words, threshold), s.mul_add(a, x, b), dropped));
 }
 
 kernel! {

@@ -1,17 +1,61 @@
 //! Losses with their gradients: one pass over the rows gives loss, gradient and hit of each.
 //!
-//! Every loss is the mean over the batch, as PyTorch's `reduction="mean"` and Keras' default.
+//! Every loss is the mean over the batch, as PyTorch's `reduction="mean"` and Keras' default; those over several outputs
+//! (the middle part of the table) are the mean over the outputs too. `z` is an output, `t` its target, `d = z - t`,
+//! `p` the softmax or sigmoid of the outputs, `y` the row's class.
+//!
+//! | text | loss of a row | PyTorch | Keras | targets | network ends with |
+//! |---|---|---|---|---|---|
+//! | `cross_entropy(smoothing=0)` | `-log p[y]` | `CrossEntropyLoss` | `SparseCategoricalCrossentropy` | classes | logits |
+//! | `soft_cross_entropy(smoothing=0)` | `-Σ t log p` | `CrossEntropyLoss` on probabilities | `CategoricalCrossentropy` | one-hot or probabilities | logits |
+//! | `kl_div` | `Σ t (log t - log p)` | `KLDivLoss("batchmean")` | `KLDivergence` | probabilities | logits |
+//! | `focal(gamma=2, alpha=0.25)` | `-alpha (1 - p[y])^gamma log p[y]` | | `CategoricalFocalCrossentropy` | classes | logits |
+//! | `categorical_hinge` | `max(1 - z[y] + max(0, z[i]), 0)`, `i` not `y` | | `CategoricalHinge` | classes | values |
+//! | `multi_margin(margin=1)` | `Σ max(margin - z[y] + z[i], 0) / outputs`, `i` not `y` | `MultiMarginLoss(p=1)` | | classes | values |
+//! | `squared_multi_margin(margin=1)` | the terms squared | `MultiMarginLoss(p=2)` | | classes | values |
+//! | `cosine_similarity` | `-cos(z, t)` | | `CosineSimilarity` | values | values |
+//! | `cosine_embedding` | `1 - cos(z, t)` | `CosineEmbeddingLoss`, its target 1 | | values | values |
+//! | `bce(smoothing=0)` | `-t log p - (1 - t) log (1 - p)` | `BCEWithLogitsLoss` | `BinaryCrossentropy` | 0 to 1 | logits |
+//! | `binary_focal(gamma=2, alpha=none)` | that, times `(t (1 - p) + (1 - t) p)^gamma`; with `alpha` times `alpha t + (1 - alpha) (1 - t)` | `torchvision.ops.sigmoid_focal_loss` | `BinaryFocalCrossentropy` | 0 to 1 | logits |
+//! | `hinge` | `max(1 - y z, 0)`, `y` = ±1 | | `Hinge` | -1 or 0, and 1 | values |
+//! | `squared_hinge` | that, squared | | `SquaredHinge` | -1 or 0, and 1 | values |
+//! | `mse` | `d²` | `MSELoss` | `MeanSquaredError` | values | values |
+//! | `mae` | the size of `d` | `L1Loss` | `MeanAbsoluteError` | values | values |
+//! | `huber(delta=1)` | `d² / 2` up to `delta`, then `delta (abs d - delta / 2)` | `HuberLoss` | `Huber` | values | values |
+//! | `smooth_l1(beta=1)` | `d² / (2 beta)` up to `beta`, then `abs d - beta / 2` | `SmoothL1Loss` | | values | values |
+//! | `log_cosh` | `log cosh d` | | `LogCosh` | values | values |
+//! | `quantile(tau=0.5)` | `-tau d` below the target, `(1 - tau) d` above | | | values | values |
+//! | `poisson` | `e^z - t z` | `PoissonNLLLoss` | | 0 or more | logarithms of rates |
+//! | `poisson_rate(eps=1e-8)` | `z - t log(z + eps)` | `PoissonNLLLoss(log_input=False)` | `Poisson`, `eps=1e-7` | 0 or more | rates, as of softplus |
+//!
+//! Focal: Lin et al. 2017. Huber 1964. Quantile (pinball) loss: Koenker and Bassett 1978. Multi-margin: Crammer and Singer
+//! 2001, Weston and Watkins 1999. Label smoothing: Szegedy et al. 2016. Where two branches of a loss meet in a kink, the
+//! gradient is 0 or that of one of them.
+//!
+//! Hits (accuracy): with a class, whether the largest output is its own; of distributions, whether output and target are
+//! largest at the same place; of `bce`, `binary_focal` and the two hinges, the share of outputs on their target's side, above
+//! 0 for a target above 1/2. The others have none ([`Loss::has_accuracy`]).
+
+mod classes;
+mod standard;
+mod targets;
+mod terms;
+mod text;
+mod whole;
 
 use crate::Level;
-use crate::error::Error;
-use crate::kernels::math;
-use crate::kernels::softmax::{fold_sum, groups_of_row, groups_of_row_mut, masked, max_and_sum};
+use crate::kernels::softmax::groups_of_row_mut;
 use crate::layer::padded;
-use crate::simd::{Group, LANES, Simd, level::kernel};
+use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
 
-/// What training minimises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub use standard::best;
+pub(crate) use targets::Goal;
+pub use targets::{Mean, Mixed, Targets, Weighted};
+pub use text::NAMES;
+
+/// What training minimises; the [module](self) has their formulae, defaults and names elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Loss {
     /// Softmax and cross-entropy with one class index per row; the network ends with plain logits.
@@ -20,59 +64,205 @@ pub enum Loss {
     BinaryCrossEntropy,
     /// Mean of the squared differences over all outputs.
     MeanSquaredError,
+    /// [`CrossEntropy`](Loss::CrossEntropy) with a target of `1 - smoothing` for the class and `smoothing / outputs` for
+    /// each.
+    SmoothedCrossEntropy {
+        /// From 0 to below 1.
+        smoothing: f32,
+    },
+    /// [`BinaryCrossEntropy`](Loss::BinaryCrossEntropy) with targets `t (1 - smoothing) + smoothing / 2`, as Keras.
+    SmoothedBinaryCrossEntropy {
+        /// From 0 to below 1.
+        smoothing: f32,
+    },
+    /// Softmax and cross-entropy with a row of probabilities (or one-hot) per row, smoothed as the former.
+    SoftCrossEntropy {
+        /// From 0 to below 1.
+        smoothing: f32,
+    },
+    /// Kullback and Leibler's divergence of the outputs' softmax from a row of probabilities. The network ends with plain
+    /// logits; log-probabilities give the same, so a log-softmax at the end is left out.
+    KlDivergence,
+    /// Softmax and focal cross-entropy with one class index per row.
+    Focal {
+        /// How little easy rows count; 0 or more.
+        gamma: f32,
+        /// Factor of the loss; positive.
+        alpha: f32,
+    },
+    /// Sigmoid and focal cross-entropy per output.
+    BinaryFocal {
+        /// How little easy outputs count; 0 or more.
+        gamma: f32,
+        /// Weight of targets of 1, from 0 to 1; those of 0 have the rest. `None` weighs all the same.
+        alpha: Option<f32>,
+    },
+    /// Mean of the sizes of the differences.
+    MeanAbsoluteError,
+    /// Squares up to `delta`, lines beyond.
+    Huber {
+        /// Positive.
+        delta: f32,
+    },
+    /// Squares up to `beta`, lines of slope 1 beyond.
+    SmoothL1 {
+        /// Positive.
+        beta: f32,
+    },
+    /// `log cosh` of the differences.
+    LogCosh,
+    /// The pinball loss, smallest at the `tau`-quantile of the targets.
+    Quantile {
+        /// Between 0 and 1.
+        tau: f32,
+    },
+    /// Poisson's log-likelihood, the outputs being logarithms of rates.
+    Poisson,
+    /// Poisson's log-likelihood, the outputs being rates.
+    PoissonRate {
+        /// Added to the rate under the logarithm; positive.
+        eps: f32,
+    },
+    /// The margin loss of outputs with targets ±1 (0 counts as -1).
+    Hinge,
+    /// Its square.
+    SquaredHinge,
+    /// Keras' margin between a class and its nearest rival.
+    CategoricalHinge,
+    /// PyTorch's margin between a class and all others, `p = 1`.
+    MultiMargin {
+        /// The margin.
+        margin: f32,
+    },
+    /// PyTorch's margin between a class and all others, `p = 2`.
+    SquaredMultiMargin {
+        /// The margin.
+        margin: f32,
+    },
+    /// Keras': minus the cosine of the angle between outputs and targets.
+    CosineSimilarity,
+    /// PyTorch's for pairs that belong together: one minus the cosine.
+    CosineEmbedding,
 }
 
-/// Targets of the rows of a batch or of a data set.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Targets<'a> {
-    /// One class index per row.
-    Classes(&'a [u32]),
-    /// `outputs` values per row.
-    Values(&'a [f32]),
-}
-
-impl Targets<'_> {
-    /// Checks that there is a target of the right kind and range for each of `rows` rows.
-    ///
-    /// # Errors
-    /// [`Error::TargetKind`], [`Error::Length`], [`Error::Label`] or [`Error::Probability`] with the row.
-    pub fn check(&self, loss: Loss, rows: usize, outputs: usize) -> Result<(), Error> {
-        match (loss, self) {
-            (Loss::CrossEntropy, Targets::Classes(labels)) => {
-                crate::error::check_len("labels", rows, labels.len())?;
-                match labels.iter().position(|label| *label as usize >= outputs) {
-                    Some(row) => Err(Error::Label { row, label: labels[row], classes: outputs }),
-                    None => Ok(()),
-                }
-            }
-            (Loss::BinaryCrossEntropy | Loss::MeanSquaredError, Targets::Values(values)) => {
-                crate::error::check_len("targets", rows.saturating_mul(outputs), values.len())?;
-                let wrong = |value: &f32| loss == Loss::BinaryCrossEntropy && !(0.0..=1.0).contains(value);
-                match values.iter().position(wrong) {
-                    Some(at) => Err(Error::Probability { row: at / outputs.max(1), value: values[at] }),
-                    None => Ok(()),
-                }
-            }
-            _ => Err(Error::TargetKind { loss: loss.name() }),
-        }
-    }
+/// What a loss contains: the function that turns the outputs of its network into probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Softmax over the row.
+    Softmax,
+    /// Sigmoid of each output.
+    Sigmoid,
+    /// None: outputs are what they are.
+    None,
 }
 
 impl Loss {
-    /// The loss's name on the command line.
+    /// Whether targets are class indices; else they are values, one per output.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn takes_classes(&self) -> bool {
+        matches!(
+            self,
+            Loss::CrossEntropy
+                | Loss::SmoothedCrossEntropy { .. }
+                | Loss::Focal { .. }
+                | Loss::CategoricalHinge
+                | Loss::MultiMargin { .. }
+                | Loss::SquaredMultiMargin { .. }
+        )
+    }
+
+    /// Whether each output tells two things apart: two classes may be the 0 and the 1 of a single one.
+    #[must_use]
+    pub const fn is_binary(&self) -> bool {
+        matches!(
+            self,
+            Loss::BinaryCrossEntropy
+                | Loss::SmoothedBinaryCrossEntropy { .. }
+                | Loss::BinaryFocal { .. }
+                | Loss::Hinge
+                | Loss::SquaredHinge
+        )
+    }
+
+    /// What turns outputs into probabilities.
+    #[must_use]
+    pub const fn link(&self) -> Link {
         match self {
-            Loss::CrossEntropy => "cross_entropy",
-            Loss::BinaryCrossEntropy => "bce",
-            Loss::MeanSquaredError => "mse",
+            Loss::CrossEntropy
+            | Loss::SmoothedCrossEntropy { .. }
+            | Loss::SoftCrossEntropy { .. }
+            | Loss::KlDivergence
+            | Loss::Focal { .. } => Link::Softmax,
+            Loss::BinaryCrossEntropy | Loss::SmoothedBinaryCrossEntropy { .. } | Loss::BinaryFocal { .. } => {
+                Link::Sigmoid
+            }
+            _ => Link::None,
         }
     }
 
     /// Whether accuracy means something beside this loss.
     #[must_use]
     pub const fn has_accuracy(&self) -> bool {
-        !matches!(self, Loss::MeanSquaredError)
+        self.takes_classes() || self.is_binary() || matches!(self.link(), Link::Softmax)
+    }
+
+    /// Whether a value may be a target.
+    #[must_use]
+    pub fn takes(&self, target: f32) -> bool {
+        match self {
+            Loss::BinaryCrossEntropy
+            | Loss::SmoothedBinaryCrossEntropy { .. }
+            | Loss::SoftCrossEntropy { .. }
+            | Loss::KlDivergence
+            | Loss::BinaryFocal { .. } => (0.0..=1.0).contains(&target),
+            Loss::Hinge | Loss::SquaredHinge => matches!(target, -1.0 | 0.0 | 1.0),
+            Loss::Poisson | Loss::PoissonRate { .. } => target >= 0.0,
+            _ => true,
+        }
+    }
+
+    /// Whether targets between two others are targets too, so that rows can be mixed.
+    #[must_use]
+    pub const fn mixes(&self) -> bool {
+        !matches!(self, Loss::Hinge | Loss::SquaredHinge)
+    }
+
+    /// Whether the loss's own figures are in their range.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let positive = |value: f32| value > 0.0 && value.is_finite();
+        match *self {
+            Loss::SmoothedCrossEntropy { smoothing }
+            | Loss::SmoothedBinaryCrossEntropy { smoothing }
+            | Loss::SoftCrossEntropy { smoothing } => (0.0..1.0).contains(&smoothing),
+            Loss::Focal { gamma, alpha } => (0.0..=1e3).contains(&gamma) && positive(alpha),
+            Loss::BinaryFocal { gamma, alpha } => {
+                (0.0..=1e3).contains(&gamma) && alpha.is_none_or(|alpha| (0.0..=1.0).contains(&alpha))
+            }
+            Loss::Huber { delta: size } | Loss::SmoothL1 { beta: size } | Loss::PoissonRate { eps: size } => {
+                positive(size)
+            }
+            Loss::Quantile { tau } => tau > 0.0 && tau < 1.0,
+            Loss::MultiMargin { margin } | Loss::SquaredMultiMargin { margin } => margin.is_finite(),
+            _ => true,
+        }
+    }
+
+    /// The loss with label smoothing: cross-entropy and binary cross-entropy have it, as in PyTorch and Keras.
+    #[must_use]
+    pub const fn smoothed(self, smoothing: f32) -> Option<Self> {
+        match self {
+            Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. } if smoothing == 0.0 => Some(Loss::CrossEntropy),
+            Loss::BinaryCrossEntropy | Loss::SmoothedBinaryCrossEntropy { .. } if smoothing == 0.0 => {
+                Some(Loss::BinaryCrossEntropy)
+            }
+            Loss::CrossEntropy | Loss::SmoothedCrossEntropy { .. } => Some(Loss::SmoothedCrossEntropy { smoothing }),
+            Loss::BinaryCrossEntropy | Loss::SmoothedBinaryCrossEntropy { .. } => {
+                Some(Loss::SmoothedBinaryCrossEntropy { smoothing })
+            }
+            Loss::SoftCrossEntropy { .. } => Some(Loss::SoftCrossEntropy { smoothing }),
+            _ => None,
+        }
     }
 }
 
@@ -129,17 +319,25 @@ pub(crate) fn evaluate(
     let width = padded(cols);
     let tasks = if width == LANES { (rows / 32).clamp(1, split.workers().max(1)) } else { 1 };
     let per_task = rows.div_ceil(tasks);
+    let (weights, scale) = (targets.weights(), targets.scale());
     split.run([delta, &mut *losses], [per_task * width, 2 * per_task], &|task, [delta, losses]| {
         let (first, count) = (task * per_task, losses.len() / 2);
         let outputs = &outputs[first * width..][..count * width];
-        match targets {
-            Targets::Classes(labels) => {
-                cross_entropy(level, cols, total, outputs, &labels[first..][..count], delta, losses);
+        match targets.goal() {
+            Goal::Classes(labels) => {
+                of_classes(level, loss, cols, total, outputs, (&labels[first..][..count], None, 1.0), delta, losses);
             }
-            Targets::Values(values) => {
+            Goal::Mixed(Mixed { classes, others, share }) => {
+                let labels = (&classes[first..][..count], Some(&others[first..][..count]), share);
+                of_classes(level, loss, cols, total, outputs, labels, delta, losses);
+            }
+            Goal::Values(values) => {
                 let values = &values[first * cols..][..count * cols];
-                elementwise(level, loss, cols, total, outputs, values, delta, losses);
+                of_values(level, loss, cols, total, outputs, values, delta, losses);
             }
+        }
+        if let Some((weights, _)) = weights {
+            weigh(level, &weights[first..][..count], scale, delta, losses);
         }
     });
     let (sum, hits) = losses
@@ -148,106 +346,91 @@ pub(crate) fn evaluate(
     Score { loss: sum, hits, rows: so_far.rows + rows as u64 }
 }
 
-kernel! {
-    fn cross_entropy(
-        cols: usize, batch: usize, outputs: &[f32], labels: &[u32], delta: &mut [f32], losses: &mut [f32],
-    ) = cross_entropy_body;
-}
-
-#[inline(always)]
-fn cross_entropy_body<S: Simd>(
-    s: S,
+/// Losses with class indices.
+fn of_classes(
+    level: Level,
+    loss: Loss,
     cols: usize,
-    batch: usize,
+    total: usize,
     outputs: &[f32],
-    labels: &[u32],
+    (labels, others, share): (&[u32], Option<&[u32]>, f32),
     delta: &mut [f32],
     losses: &mut [f32],
 ) {
-    let rows = labels.len();
-    let share = s.splat(1.0 / batch as f32);
-    let (outputs, delta) = (outputs.as_chunks::<LANES>().0, delta.as_chunks_mut::<LANES>().0);
-    for (row, (label, losses)) in labels.iter().zip(losses.chunks_exact_mut(2)).enumerate() {
-        let label = *label as usize;
-        let logits = || groups_of_row(outputs, rows, row);
-        let (max, sum) = max_and_sum(s, logits(), cols);
-        // -log softmax, subtracted in two steps: `max + log sum` would round away a small log.
-        let mut log_sum: Group = [0.0; LANES];
-        s.store(math::log(s, s.splat(sum)), &mut log_sum);
-        let (place, lane) = (label / LANES * rows + row, label % LANES);
-        losses[0] = log_sum[0] - (outputs[place][lane] - max);
-        losses[1] = if best_of(logits().flatten().take(cols).copied()) == label { 1.0 } else { 0.0 };
-        for (g, (logits, delta)) in logits().zip(groups_of_row_mut(delta, rows, row)).enumerate() {
-            let probability = s.div(math::exp(s, s.sub(s.load(logits), s.splat(max))), s.splat(sum));
-            s.store(masked(s, probability, g, cols, 0.0), delta);
-        }
-        delta[place][lane] -= 1.0;
-        for delta in groups_of_row_mut(delta, rows, row) {
-            s.store(s.mul(s.load(delta), share), delta);
-        }
+    use classes::{CategoricalHinge, Focal, MultiMargin, Smoothed, by_class};
+    macro_rules! each {
+        ($term:expr) => {
+            by_class(level, $term, cols, total, outputs, labels, others, share, delta, losses)
+        };
+    }
+    match (loss, others) {
+        (Loss::CrossEntropy, None) => standard::cross_entropy(level, cols, total, outputs, labels, delta, losses),
+        (Loss::SmoothedCrossEntropy { smoothing }, _) => each!(Smoothed { smoothing }),
+        (Loss::Focal { gamma, alpha }, _) => each!(Focal { gamma, alpha }),
+        (Loss::CategoricalHinge, _) => each!(CategoricalHinge),
+        (Loss::MultiMargin { margin }, _) => each!(MultiMargin::<false> { margin }),
+        (Loss::SquaredMultiMargin { margin }, _) => each!(MultiMargin::<true> { margin }),
+        // The losses with values never come here.
+        _ => each!(Smoothed { smoothing: 0.0 }),
     }
 }
 
-/// Index of the largest value, the first of equals; 0 if all are NaN.
-#[must_use]
-pub fn best(row: &[f32]) -> usize {
-    best_of(row.iter().copied())
-}
-
-fn best_of(row: impl Iterator<Item = f32>) -> usize {
-    let (mut at, mut largest) = (0, f32::NAN);
-    for (index, value) in row.enumerate() {
-        if value > largest || (largest.is_nan() && !value.is_nan()) {
-            (at, largest) = (index, value);
-        }
-    }
-    at
-}
-
-kernel! {
-    fn elementwise(
-        loss: Loss, cols: usize, batch: usize, outputs: &[f32], values: &[f32], delta: &mut [f32],
-        losses: &mut [f32],
-    ) = elementwise_body;
-}
-
-/// The losses that are a mean over outputs: squared error and binary cross-entropy.
-#[inline(always)]
-fn elementwise_body<S: Simd>(
-    s: S,
+/// Losses with a value for each output.
+fn of_values(
+    level: Level,
     loss: Loss,
     cols: usize,
-    batch: usize,
+    total: usize,
     outputs: &[f32],
     values: &[f32],
     delta: &mut [f32],
     losses: &mut [f32],
 ) {
-    let rows = losses.len() / 2;
-    let share = s.splat(1.0 / (batch as f32 * cols as f32));
-    let zero = s.splat(0.0);
-    let (outputs, delta) = (outputs.as_chunks::<LANES>().0, delta.as_chunks_mut::<LANES>().0);
-    for (row, (values, losses)) in values.chunks_exact(cols).zip(losses.chunks_exact_mut(2)).enumerate() {
-        let mut sum = zero;
-        let mut hits = 0.0;
-        let groups = groups_of_row(outputs, rows, row).zip(groups_of_row_mut(delta, rows, row));
-        for (g, ((output, delta), values)) in groups.zip(values.chunks(LANES)).enumerate() {
-            let mut target: Group = [0.0; LANES];
-            target[..values.len()].copy_from_slice(values);
-            let (z, t) = (s.load(output), s.load(&target));
-            let (term, slope) = if loss == Loss::BinaryCrossEntropy {
-                // max(z, 0) - z t + log(1 + exp(-|z|)): no overflow for any z.
-                let term = s.add(s.sub(s.max(z, zero), s.mul(z, t)), math::log1p_exp_neg(s, z));
-                hits += output.iter().zip(values).filter(|(z, t)| (**z > 0.0) == (**t > 0.5)).count() as f32;
-                (term, s.sub(math::sigmoid(s, z), t))
-            } else {
-                let difference = s.sub(z, t);
-                (s.mul(difference, difference), s.add(difference, difference))
-            };
-            sum = s.add(sum, masked(s, term, g, cols, 0.0));
-            s.store(masked(s, s.mul(slope, share), g, cols, 0.0), delta);
+    macro_rules! each {
+        ($term:expr) => {
+            terms::per_output(level, $term, cols, total, outputs, values, delta, losses)
+        };
+    }
+    macro_rules! whole {
+        ($function:ident, $($argument:expr),*) => {
+            whole::$function(level, $($argument,)* cols, total, outputs, values, delta, losses)
+        };
+    }
+    match loss {
+        Loss::BinaryCrossEntropy => standard::elementwise(level, true, cols, total, outputs, values, delta, losses),
+        Loss::SmoothedBinaryCrossEntropy { smoothing } => each!(terms::SmoothedBinary { smoothing }),
+        Loss::BinaryFocal { gamma, alpha } => each!(terms::BinaryFocal { gamma, alpha }),
+        Loss::MeanAbsoluteError => each!(terms::Absolute),
+        Loss::Huber { delta: limit } => each!(terms::Huber { delta: limit }),
+        Loss::SmoothL1 { beta } => each!(terms::SmoothL1 { beta }),
+        Loss::LogCosh => each!(terms::LogCosh),
+        Loss::Quantile { tau } => each!(terms::Quantile { tau }),
+        Loss::Poisson => each!(terms::Poisson),
+        Loss::PoissonRate { eps } => each!(terms::PoissonRate { eps }),
+        Loss::Hinge => each!(terms::Hinge::<false>),
+        Loss::SquaredHinge => each!(terms::Hinge::<true>),
+        Loss::SoftCrossEntropy { smoothing } => whole!(distributions, smoothing, false),
+        Loss::KlDivergence => whole!(distributions, 0.0, true),
+        Loss::CosineSimilarity => whole!(cosine, 0.0),
+        Loss::CosineEmbedding => whole!(cosine, 1.0),
+        // Squared error; the losses with classes never come here.
+        _ => standard::elementwise(level, false, cols, total, outputs, values, delta, losses),
+    }
+}
+
+kernel! {
+    /// Multiplies loss and gradient of each row by its weight, and all weights by `scale` first.
+    fn weigh(weights: &[f32], scale: f32, delta: &mut [f32], losses: &mut [f32]) = weigh_body;
+}
+
+#[inline(always)]
+fn weigh_body<S: Simd>(s: S, weights: &[f32], scale: f32, delta: &mut [f32], losses: &mut [f32]) {
+    let (rows, delta) = (weights.len(), delta.as_chunks_mut::<LANES>().0);
+    for (row, (weight, losses)) in weights.iter().zip(losses.chunks_exact_mut(2)).enumerate() {
+        let factor = weight * scale;
+        losses[0] *= factor;
+        for delta in groups_of_row_mut(delta, rows, row) {
+            s.store(s.mul(s.load(delta), s.splat(factor)), delta);
         }
-        losses[0] = fold_sum(s, sum) / cols as f32;
-        losses[1] = hits / cols as f32;
     }
 }

@@ -13,7 +13,7 @@
 //! cannot do that, so it wants running statistics, or no batch norm.
 
 use super::forward::Pass;
-use super::{Batch, Moment, Rules, Score, Session, Targets, backward, connect, norms};
+use super::{Batch, Mean, Moment, Rules, Score, Session, backward, connect, norms};
 use crate::error::Error;
 use crate::kernels::{accumulate, batchnorm};
 use crate::layer::{Layer, padded};
@@ -138,6 +138,8 @@ impl<P: Split> Session<'_, P> {
     ///
     /// # Errors
     /// As [`step`](Session::step); [`Error::BatchStatistics`] if a batch norm would need the other rows,
+    /// [`Error::WeightSum`] if the losses are divided by the sum of all weights, which a part does not know
+    /// ([`Mean::Scaled`] says it),
     /// [`Error::PartRows`] if there would be more than `total` rows, or `total` is not what the batch was begun with,
     /// [`Error::Parts`] if it is more than 256 rows and a part other than the last is not a multiple of 256.
     pub fn accumulate(&mut self, part: Batch<'_>, total: usize, loss: Loss, moment: Moment) -> Result<Score, Error> {
@@ -145,6 +147,9 @@ impl<P: Split> Session<'_, P> {
         self.check(&part, loss)?;
         if let Some(layer) = self.norm_from(0) {
             return Err(Error::BatchStatistics { layer });
+        }
+        if let (Some((_, Mean::Weights)), true) = (part.targets.weights(), part.rows < total) {
+            return Err(Error::WeightSum);
         }
         self.check_batch_norms(part.rows)?;
         let Begun { rows: before, total: begun_with, score } =
@@ -220,12 +225,10 @@ impl<P: Split> Session<'_, P> {
     /// The parts of a batch, each with the number of rows before it.
     fn parts<'b>(&self, batch: Batch<'b>) -> impl Iterator<Item = (usize, Batch<'b>)> + use<'b, P> {
         let (inputs, outputs, planned) = (self.network.inputs(), self.network.outputs(), self.plan.batch.max(1));
+        let targets = batch.targets.settled();
         (0..batch.rows).step_by(planned).map(move |before| {
             let rows = planned.min(batch.rows - before);
-            let targets = match batch.targets {
-                Targets::Classes(labels) => Targets::Classes(&labels[before..][..rows]),
-                Targets::Values(values) => Targets::Values(&values[before * outputs..][..rows * outputs]),
-            };
+            let targets = targets.part(before, rows, outputs);
             (before, Batch { inputs: &batch.inputs[before * inputs..][..rows * inputs], targets, rows })
         })
     }

@@ -3,6 +3,8 @@
 //! No vectors, no tiles, no threads and no panels here: matrices are `[outputs][inputs]`. Only the elementary functions
 //! are the library's own, called on one value at a time (`tests/math.rs` measures them against `f64`).
 
+mod losses;
+
 use super::values::{Rng, Values};
 use evenkeel::Level;
 use evenkeel::kernels::{BLOCK, dense::Weight, math};
@@ -188,7 +190,12 @@ impl Reference {
     }
 
     /// Contract 4: element `i` goes to lane `i mod 16`, ascending; then halves onto each other.
-    pub(super) fn lanes(row: &[f32], start: f32, mut step: impl FnMut(usize, f32, f32) -> f32, fold: fn(f32, f32) -> f32) -> f32 {
+    pub(super) fn lanes(
+        row: &[f32],
+        start: f32,
+        mut step: impl FnMut(usize, f32, f32) -> f32,
+        fold: fn(f32, f32) -> f32,
+    ) -> f32 {
         let mut lanes = [start; 16];
         for (index, value) in row.iter().enumerate() {
             lanes[index % 16] = step(index, lanes[index % 16], *value);

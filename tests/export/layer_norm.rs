@@ -35,7 +35,11 @@ fn images_answer_as_the_network() {
         (19, "dense(20) ln relu dense(5)", true),
         (7, "ln dense(33) gelu ln", true),
         (40, "ln(keras) softmax", true),
-        (5, "dense(16) ln dropout(0.3) alpha_dropout(0.1) tanh gaussian_noise(0.1) gaussian_dropout(0.5) dropconnect(0.5) dense(3)", true),
+        (
+            5,
+            "dense(16) ln dropout(0.3) alpha_dropout(0.1) tanh gaussian_noise(0.1) gaussian_dropout(0.5) dropconnect(0.5) dense(3)",
+            true,
+        ),
         (19, "dense(20) bn ln bn relu dense(5)", false),
         (3, "dense(40) ln bn dense(5) ln log_softmax", false),
     ];

@@ -1,7 +1,9 @@
 //! Against the golden files of this directory: what PyTorch, Keras and exact arithmetic answer.
 
 mod file;
+mod metrics;
 mod norms;
+mod objectives;
 mod training;
 mod tuning;
 mod values;

@@ -31,7 +31,7 @@ torch.manual_seed(20261123)
 torch.set_default_dtype(torch.float64)
 mpmath.mp.dps = 30
 OUT, ABOUT = {}, {}
-DROPOUT, NOISE, DROPCONNECT = 4, 16, 17
+DROPOUT, NOISE, DROPCONNECT = 4, 48, 49
 
 
 def single(values):
@@ -151,6 +151,9 @@ def layer_norm():
         for name, value in {"x": x, "dy": dy, "gamma": gamma, "beta": beta}.items():
             put(f"ln.{case}.{name}", value)
         for dialect, eps in (("torch", float(np.float32(1e-5))), ("keras", float(np.float32(1e-3)))):
+            if dialect == "keras" and abs(mean) > 1e3:
+                # Keras takes the mean in float32 whatever the layer's type: off by 5e-2 here.
+                continue
             a = x.clone().requires_grad_(True)
             if dialect == "torch":
                 layer = nn.LayerNorm(cols, eps=eps)

@@ -15,6 +15,7 @@ mod elementwise;
 mod gradients;
 mod invariance;
 mod layout;
+mod losses;
 mod noise;
 mod norms;
 mod optimizer;

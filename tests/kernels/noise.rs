@@ -82,7 +82,10 @@ fn below(t: f64) -> f64 {
 #[test]
 fn normal_numbers_are_quantiles() {
     let mut worst = (0.0_f64, 0.0);
-    let words = (0..1_u64 << 32).step_by(1 + 4_294_967_296 / 4_000_000).chain(0..100_000).chain((1 << 31) - 1000..(1 << 31) + 1000);
+    let words = (0..1_u64 << 32)
+        .step_by(1 + 4_294_967_296 / 4_000_000)
+        .chain(0..100_000)
+        .chain((1 << 31) - 1000..(1 << 31) + 1000);
     let mut count = 0;
     for (reference, _) in groups() {
         let mut last: Option<(u64, f32)> = None;

@@ -19,7 +19,8 @@ fn rows_of(cols: usize, x: &[f32]) -> Vec<&[f32]> {
 #[test]
 fn layer_norm() {
     let (groups, rng) = (groups(), &mut Rng::new(61));
-    let mut tallies = ["layer norm", "layer norm, input gradient", "layer norm, gradients of scale and shift"].map(Tally::new);
+    let mut tallies =
+        ["layer norm", "layer norm, input gradient", "layer norm, gradients of scale and shift"].map(Tally::new);
     for _ in 0..rounds(4) {
         for cols in sizes() {
             let rows = if cols > 200 { 1 + rng.below(4) } else { 1 + rng.below(300) };
@@ -48,7 +49,12 @@ fn check(
     let size = || format!("{values:?} values, {rows} rows of {cols}");
     for (reference, levels) in groups {
         let pad = |rows: Vec<Vec<f32>>| {
-            rows.into_iter().flat_map(|mut row| { row.resize(width, 0.0); row }).collect::<Vec<f32>>()
+            rows.into_iter()
+                .flat_map(|mut row| {
+                    row.resize(width, 0.0);
+                    row
+                })
+                .collect::<Vec<f32>>()
         };
         let (plain_x, plain_dy) = (rows_of(cols, &x), rows_of(cols, &dy));
         let y = pad(plain_x.iter().map(|x| reference.layer_norm(eps, &gamma, &beta, x)).collect());
@@ -82,7 +88,15 @@ fn check(
             let (mut found, [mut dgamma, mut dbeta]) = (group(cols, &dy), [(); 2].map(|()| vec![f32::NAN; width]));
             let mut scratch = vec![f32::NAN; 2 * rows];
             layernorm::backward(
-                *level, shape, &statistics, &gamma, &grouped, &mut found, &mut dgamma, &mut dbeta, &mut scratch,
+                *level,
+                shape,
+                &statistics,
+                &gamma,
+                &grouped,
+                &mut found,
+                &mut dgamma,
+                &mut dbeta,
+                &mut scratch,
             )
             .unwrap();
             tallies[1].compare(*level, size, &ungroup(cols, &found), &dx);
@@ -137,7 +151,8 @@ fn renorm() {
                 let mut sums = dgamma.clone();
                 batchnorm::renorm_gamma(*level, &found, &dbeta, &mut sums);
                 tallies[1].compare(*level, size, &sums, &(0..width).map(scale).collect::<Vec<_>>());
-                let short = batchnorm::renorm(*level, &cache, eps, limits, (&mean[1..], &var), (&gamma, &beta), &mut found);
+                let short =
+                    batchnorm::renorm(*level, &cache, eps, limits, (&mean[1..], &var), (&gamma, &beta), &mut found);
                 assert!(matches!(short, Err(Error::Length { what: "running mean", .. })));
             }
         }
@@ -160,7 +175,12 @@ fn averages() {
                         let threads = Threads { workers, order: Order::Reversed, parallel: false };
                         let mut found = before.clone();
                         average(*level, &threads, factor, &weights, &mut found).unwrap();
-                        tally.compare(*level, || format!("{values:?}, {len} values, factor {factor}"), &found, &expected);
+                        tally.compare(
+                            *level,
+                            || format!("{values:?}, {len} values, factor {factor}"),
+                            &found,
+                            &expected,
+                        );
                     }
                 }
             }

@@ -50,7 +50,8 @@ fn the_average_is_what_is_validated_and_kept() {
             };
             if let Averaging::Swa { from } = averaging {
                 let count = f64::from(epoch - from) + 1.0;
-                for ((mean, weight), found) in mean.iter_mut().zip(plain.model.params.iter()).zip(average.params.iter()) {
+                for ((mean, weight), found) in mean.iter_mut().zip(plain.model.params.iter()).zip(average.params.iter())
+                {
                     *mean += (f64::from(*weight) - *mean) / count;
                     assert!((f64::from(*found) - *mean).abs() <= 1e-6 * mean.abs().max(0.1), "{found} {mean}");
                 }
@@ -173,5 +174,8 @@ fn dialects_convert_losslessly() {
     }
     let model = net(5, "bn dense(3) bn(keras) dense(2)");
     let keras = model.to_dialect(Dialect::Keras, 32).unwrap();
-    assert_eq!(evenkeel::text::print(keras.layers()), "bn(eps=0.00001, momentum=0.1, unbiased=false) dense(3) bn(keras) dense(2)");
+    assert_eq!(
+        evenkeel::text::print(keras.layers()),
+        "bn(eps=0.00001, momentum=0.1, unbiased=false) dense(3) bn(keras) dense(2)"
+    );
 }

@@ -1,10 +1,12 @@
 //! Training as a whole: learning, stopping, interruption, bad numbers, memory.
 
+mod augmentation;
 mod averages;
 mod failures;
 mod interrupted;
 mod learning;
 mod memory;
+mod observers;
 mod refusals;
 mod stopping;
 

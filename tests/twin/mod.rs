@@ -4,11 +4,13 @@
 //! parameter in memory; no arithmetic. Forward and backward stand side by side, the transcendental functions are
 //! `libm`'s.
 
+mod objectives;
+
 use evenkeel::kernels::panels;
 use evenkeel::layer::padded;
+use evenkeel::layer::{BatchNorm, NormMode};
 use evenkeel::rng::{Purpose, Stream};
 use evenkeel::train::{Loss, Targets};
-use evenkeel::layer::{BatchNorm, NormMode};
 use evenkeel::{Activation, Layer, Network};
 
 /// How batch norm and dropout behave.
@@ -93,7 +95,17 @@ impl Twin {
             };
             let params = places.iter().map(|place| f64::from(params[*place])).collect();
             let (inputs, outputs) = (node.inputs, node.outputs);
-            TwinLayer { index: node.index, layer: node.layer, inputs, outputs, params, places, running, connect, held: None }
+            TwinLayer {
+                index: node.index,
+                layer: node.layer,
+                inputs,
+                outputs,
+                params,
+                places,
+                running,
+                connect,
+                held: None,
+            }
         });
         Self { layers: layers.collect() }
     }
@@ -307,7 +319,11 @@ impl TwinLayer {
 
     fn masked(&self, mode: Mode) -> Vec<f64> {
         let factors = self.weight_factors(mode);
-        self.params.iter().zip(factors).map(|(weight, factor)| if factor == 0.0 { 0.0 } else { weight * factor }).collect()
+        self.params
+            .iter()
+            .zip(factors)
+            .map(|(weight, factor)| if factor == 0.0 { 0.0 } else { weight * factor })
+            .collect()
     }
 
     /// Standard normal numbers, one for each value: the quantile of each element's word, by bisection of the distribution.
@@ -321,7 +337,12 @@ impl TwinLayer {
 
     /// For each feature and row: one over the deviation times the correction; for each feature the corrections `(r, d)` of a
     /// renorm; for each row the first row and the rows of those it is normalised with.
-    fn statistics(&self, x: &[f64], rows: usize, mode: Mode) -> (Vec<(f64, f64)>, Vec<(f64, f64)>, Vec<(usize, usize)>) {
+    fn statistics(
+        &self,
+        x: &[f64],
+        rows: usize,
+        mode: Mode,
+    ) -> (Vec<(f64, f64)>, Vec<(f64, f64)>, Vec<(usize, usize)>) {
         let Layer::BatchNorm(bn) = self.layer else { unreachable!() };
         let (width, eps) = (self.inputs, f64::from(bn.eps));
         let running = (0..width).map(|j| (self.running.0[j], self.running.1[j]));
@@ -508,6 +529,6 @@ pub(crate) fn loss(kind: Loss, outputs: &[f64], targets: Targets<'_>, cols: usiz
             let each = || outputs.iter().zip(targets).map(|(z, t)| z - f64::from(*t));
             (each().map(|d| d * d).sum::<f64>() * share, each().map(|d| 2.0 * d * share).collect())
         }
-        _ => unreachable!("targets of the wrong kind"),
+        (kind, targets) => objectives::loss(kind, outputs, targets, cols),
     }
 }

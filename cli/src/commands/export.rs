@@ -51,7 +51,7 @@ pub fn export(context: &Context<'_>, source: &Source<'_>, wanted: Export<'_>) ->
         let probe = match &source.data.data {
             None => None,
             Some(_) => {
-                let names = Names { features: &note.features, classes: &net.classes };
+                let names = Names { features: &note.features, classes: &net.classes, encoding: Some(&note.encoding) };
                 Some(rows::read_inputs(source.data, names, net.network().inputs())?.0.inputs)
             }
         };

@@ -76,7 +76,7 @@ fn inspect_network(
         json!({
             "file": path.display().to_string(), "net": note.net, "inputs": inputs, "outputs": outputs, "layers": layers,
             "parameters": net.parameters(), "classes": net.classes, "standardised": net.standardize.is_some(),
-            "features": note.features, "loss": note.loss,
+            "features": note.features, "encoding": note.encoding, "loss": note.loss,
             "run": progress.map(|(progress, stopped)| json!({
                 "epochs": progress.epoch, "batches": progress.batch, "steps": progress.step, "stopped_early": stopped,
             })),
@@ -112,6 +112,12 @@ fn inspect_image(show: Show, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if !note.net.is_empty() {
         show.line(format_args!("trained as {}", note.net));
     }
+    for (column, categories) in &note.encoding.categories {
+        show.line(format_args!("categories of {column}: {}", categories.join(", ")));
+    }
+    if !note.encoding.fill.is_empty() {
+        show.line(format_args!("missing inputs: {}", note.encoding.missing));
+    }
     let mut ops = Vec::new();
     for (index, op) in image.ops().enumerate() {
         let (text, value) = describe(&op);
@@ -128,7 +134,7 @@ fn inspect_image(show: Show, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         json!({
             "file": path.display().to_string(), "bytes": bytes.len(), "inputs": image.inputs(), "outputs": image.outputs(),
             "scratch_values": scratch, "standardised": image.is_standardised(), "ops": ops, "classes": classes,
-            "net": note.net, "features": note.features, "loss": note.loss,
+            "net": note.net, "features": note.features, "encoding": note.encoding, "loss": note.loss,
         }),
     );
     Ok(())

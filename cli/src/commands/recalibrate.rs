@@ -27,7 +27,7 @@ pub fn recalibrate(context: &Context<'_>, source: &Source<'_>, out: Option<&Path
     if !net.network().has_batch_norm() {
         return refuse("has no batch norm whose running statistics could be estimated");
     }
-    let names = Names { features: &note.features, classes: &net.classes };
+    let names = Names { features: &note.features, classes: &net.classes, encoding: Some(&note.encoding) };
     let (table, name) = rows::read_inputs(source.data, names, net.network().inputs())?;
     let (rows, batch) = (table.rows, source.batch.min(table.rows));
     context
@@ -40,10 +40,12 @@ pub fn recalibrate(context: &Context<'_>, source: &Source<'_>, out: Option<&Path
     };
     let bytes = state_dict::to_bytes_with(&net, &note.json()?).map_err(|error| Failure::new(Kind::Write, error))?;
     write_atomically(&out, &bytes)?;
-    context.show.line(format_args!("statistics of {rows} rows of {name}, averaged over batches of {batch} -> {}", out.display()));
-    context.show.event(
-        "recalibrate",
-        json!({ "rows": rows, "batch": batch, "data": name, "out": out.display().to_string() }),
-    );
+    context.show.line(format_args!(
+        "statistics of {rows} rows of {name}, averaged over batches of {batch} -> {}",
+        out.display()
+    ));
+    context
+        .show
+        .event("recalibrate", json!({ "rows": rows, "batch": batch, "data": name, "out": out.display().to_string() }));
     Ok(())
 }

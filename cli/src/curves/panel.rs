@@ -4,8 +4,8 @@ use super::axis::{Axis, epoch_ticks, shown};
 use super::{HEIGHT, PANEL_WIDTH, escape};
 use std::fmt::Write as _;
 
-const TOP: f64 = 118.0;
-const BOTTOM: f64 = HEIGHT - 56.0;
+pub(super) const TOP: f64 = 118.0;
+pub(super) const BOTTOM: f64 = HEIGHT - 56.0;
 pub(super) const MARGIN_LEFT: f64 = 76.0;
 const MARGIN_RIGHT: f64 = 26.0;
 
@@ -74,7 +74,7 @@ impl Panel<'_> {
         self.key(out);
     }
 
-    fn x(&self, epoch: f64) -> f64 {
+    pub(super) fn x(&self, epoch: f64) -> f64 {
         let (first, last) = (f64::from(self.span.0), f64::from(self.span.1));
         let (left, right) = (self.left + MARGIN_LEFT, self.left + PANEL_WIDTH - MARGIN_RIGHT);
         if first == last {
@@ -84,7 +84,7 @@ impl Panel<'_> {
         }
     }
 
-    fn frame(&self, out: &mut String, y_axis: &Axis) {
+    pub(super) fn frame(&self, out: &mut String, y_axis: &Axis) {
         let (left, right) = (self.left + MARGIN_LEFT, self.left + PANEL_WIDTH - MARGIN_RIGHT);
         let _ = writeln!(out, "<text class=\"head\" x=\"{left}\" y=\"96\">{}</text>", escape(self.title, 30));
         for (value, text) in y_axis.ticks(self.share) {
@@ -218,7 +218,7 @@ impl Panel<'_> {
 }
 
 /// A curve, broken where a value is missing; a point that stands alone is a dot.
-fn curve(out: &mut String, series: &Series, colour: &str, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) {
+pub(super) fn curve(out: &mut String, series: &Series, colour: &str, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) {
     for piece in series.points.split(|p| !p.1.is_finite()).filter(|piece| !piece.is_empty()) {
         let points = thin(piece.iter().map(|p| (x(p.0), y(p.1))));
         if let [(x, y)] = points[..] {
@@ -235,7 +235,7 @@ fn curve(out: &mut String, series: &Series, colour: &str, x: impl Fn(f64) -> f64
 }
 
 /// Of the points in one column of the picture only the first, the lowest, the highest and the last show.
-fn thin(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+pub(super) fn thin(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     let mut out: Vec<(f64, f64)> = Vec::new();
     let mut column: Vec<(f64, f64)> = Vec::new();
     let mut flush = |column: &mut Vec<(f64, f64)>| {

@@ -1,10 +1,10 @@
 //! Arrays of numbers: what NPY and IDX files have in common once the header is read.
 
-use super::builder::{Builder, Built};
-use super::columns::{MAX_COLUMNS, Plan};
+use super::builder::Builder;
+use super::columns::MAX_COLUMNS;
 use super::error::Error;
+use super::set::Set;
 use super::source::Source;
-use super::{Options, Part, TargetColumn};
 use half::f16;
 
 /// Type of an element.
@@ -84,7 +84,7 @@ impl Layout {
 }
 
 /// Reads the elements; the source stands behind the header.
-pub(crate) fn read(mut source: Source<'_>, layout: &Layout, options: &Options, part: Part<'_>) -> Result<Built, Error> {
+pub(crate) fn read(mut source: Source<'_>, layout: &Layout, set: &mut Set<'_>) -> Result<(), Error> {
     let file = source.name().to_owned();
     let (rows, cols) = check_size(&source, layout)?;
     let row_bytes = cols * layout.element.size();
@@ -96,16 +96,7 @@ pub(crate) fn read(mut source: Source<'_>, layout: &Layout, options: &Options, p
         }
     }
     let names = (1..=cols).map(|c| c.to_string()).collect();
-    // In an array nothing tells a target from an input: a column is one only where the user says so.
-    let no_target = Options { target: TargetColumn::None, ..options.clone() };
-    let (plan, chosen) = match part {
-        Part::Labels { chosen } => (Plan::of_labels(&file, names, false, options)?, chosen),
-        Part::Table => {
-            let options = if options.target == TargetColumn::Auto { &no_target } else { options };
-            (Plan::new(&file, names, false, options)?, None)
-        }
-    };
-    read_rows(&mut source, layout, (rows, cols), Builder::new(&file, plan, options, chosen, true)?)
+    read_rows(&mut source, layout, (rows, cols), set.begin(&file, names, false, false)?)
 }
 
 /// Rows and columns, if the header's shape is possible and the file, as far as its length is known, holds it.
@@ -143,8 +134,8 @@ fn read_rows(
     source: &mut Source<'_>,
     layout: &Layout,
     (rows, cols): (u64, usize),
-    mut builder: Builder<'_>,
-) -> Result<Built, Error> {
+    builder: &mut Builder<'_>,
+) -> Result<(), Error> {
     let whole = layout.element.is_whole();
     if source.left().is_some()
         && let Ok(rows) = usize::try_from(rows)
@@ -180,8 +171,7 @@ fn read_rows(
             builder.push_numbers(if order.is_empty() { &row } else { &sorted }, whole)?;
         }
     }
-    numbers.end()?;
-    builder.finish()
+    numbers.end()
 }
 
 /// Where the columns of a Fortran-ordered array belong: the stored ones count up in the first of `dims`, the table's in

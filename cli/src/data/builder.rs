@@ -1,6 +1,7 @@
-//! Rows in, table out: what text files and arrays have in common.
+//! Rows in, table out: what text files and arrays have in common, of one file or several.
 
 use super::columns::Plan;
+use super::encode::{Categorical, Categories, Missing, is_missing};
 use super::error::{CellProblem, Error, Place, clip};
 use super::labels::{Labels, narrow, parse_value};
 use super::{Groups, Options, Table};
@@ -11,34 +12,58 @@ pub(crate) struct Builder<'a> {
     file: String,
     plan: Plan<'a>,
     options: &'a Options,
+    /// For each row and column of inputs a number, the number of its category, or NaN where it is missing.
     inputs: Vec<f32>,
+    /// What each column of inputs is: categories, or numbers.
+    kinds: Vec<Option<Categories>>,
+    /// Whether the first row still has to say which columns are categories.
+    undecided: bool,
     labels: Option<Labels>,
     groups: Option<Groups>,
+    weights: Option<Vec<f32>>,
     group_ids: HashMap<String, u32>,
     /// Rows to take, ascending, if another file's filter has chosen them already.
     chosen: Option<&'a [u64]>,
     /// Rows taken, if a filter is at work; else all of them.
     kept: Option<Vec<u64>>,
     seen: u64,
+    /// Rows before this file.
+    before: u64,
+    /// Where this file has the columns of the first.
+    places: Vec<usize>,
+    named: bool,
     rows: usize,
     scratch: Vec<f64>,
 }
 
-/// A gathered file: its table and which of how many rows it holds.
+/// What was gathered: the table and which of how many rows it holds.
+#[derive(Default)]
 pub(crate) struct Built {
     pub(crate) table: Table,
     pub(crate) kept: Option<Vec<u64>>,
     pub(crate) seen: u64,
+    /// Arrays with the labels, if the inputs come from archives that have some.
+    pub(crate) labels: Vec<String>,
+}
+
+impl Built {
+    /// The table with the labels of another file.
+    pub(crate) fn with_labels(self, file: String, labels_file: String, labels: Self) -> Result<Table, Error> {
+        if labels.seen != self.seen {
+            return Err(Error::RowsDiffer { file, rows: self.seen, labels_file, labels: labels.seen });
+        }
+        Ok(Table { target: labels.table.target, ..self.table })
+    }
 }
 
 impl<'a> Builder<'a> {
-    /// `numeric_rows`: the targets are one row of an array, so several of them may be one-hot classes.
+    /// `named`: the columns have names in the file. `numeric_rows`: the targets are one row of an array, so several of them may be one-hot classes.
     pub(crate) fn new(
         file: &str,
         plan: Plan<'a>,
         options: &'a Options,
         chosen: Option<&'a [u64]>,
-        numeric_rows: bool,
+        (named, numeric_rows): (bool, bool),
     ) -> Result<Self, Error> {
         let names: Vec<String> = plan.targets.iter().map(|&c| plan.names[c].clone()).collect();
         let rows = numeric_rows && names.len() > 1;
@@ -46,21 +71,63 @@ impl<'a> Builder<'a> {
             .then(|| Labels::new(file, names, options.task, options.classes.as_deref(), rows))
             .transpose()?;
         let groups = plan.group.map(|c| Groups { column: plan.names[c].clone(), ..Groups::default() });
-        let kept = (!plan.filters.is_empty()).then(Vec::new);
+        let kept = (!plan.filters.is_empty() || options.missing == Missing::Drop).then(Vec::new);
+        let kinds = plan.inputs.iter().enumerate().map(|(at, &c)| {
+            // A trained model's names go before those of the file, which may have none.
+            let name = options.features.as_ref().and_then(|names| names.get(at)).unwrap_or(&plan.names[c]);
+            match &options.categories {
+                Some(known) => known.get(name).map(|names| Categories::new(Some(names))),
+                None => plan.categorical.contains(&c).then(|| Categories::new(None)),
+            }
+        });
+        let kinds = kinds.collect();
+        let weights = plan.weight.map(|_| Vec::new());
         Ok(Self {
             file: file.to_owned(),
+            places: (0..plan.names.len()).collect(),
             plan,
             options,
             inputs: Vec::new(),
+            kinds,
+            undecided: options.categorical == Categorical::Auto && options.categories.is_none(),
             labels,
             groups,
+            weights,
             group_ids: HashMap::new(),
             chosen,
             kept,
             seen: 0,
+            before: 0,
+            named,
             rows: 0,
             scratch: Vec::new(),
         })
+    }
+
+    /// Goes on with a file that has the same columns; those with names may stand in another order.
+    pub(crate) fn next_file(&mut self, file: &str, names: &[String], named: bool) -> Result<(), Error> {
+        let other = |what: String| Err(Error::OtherColumns { file: file.to_owned(), what });
+        let first = &self.plan.names;
+        if names.len() != first.len() {
+            return other(format!("has {} columns, the first file has {}", names.len(), first.len()));
+        }
+        if named != self.named {
+            let (this, that) = if named { ("has", "has none") } else { ("has no", "has them") };
+            return other(format!("{this} names of columns, the first file {that}"));
+        }
+        if first != names {
+            let index: HashMap<&str, usize> = names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+            let places = first.iter().map(|name| index.get(name.as_str()).copied()).collect::<Option<Vec<usize>>>();
+            let Some(places) = places else {
+                let missing = first.iter().find(|name| !index.contains_key(name.as_str()));
+                return other(format!("has no column {:?}", clip(missing.map_or("", |name| name).as_bytes())));
+            };
+            self.places = places;
+        } else {
+            self.places = (0..first.len()).collect();
+        }
+        (self.file, self.before) = (file.to_owned(), self.seen);
+        Ok(())
     }
 
     /// Makes room for rows that are sure to come.
@@ -69,8 +136,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes a row of text fields, as many as there are columns.
-    pub(crate) fn push_text<'f>(&mut self, line: u64, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
-        let place = Place::Line(line);
+    pub(crate) fn push_text<'f>(&mut self, place: Place, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
+        let places = std::mem::take(&mut self.places);
+        let result = self.push_fields(place, |c| field(places[c]));
+        self.places = places;
+        result
+    }
+
+    fn push_fields<'f>(&mut self, place: Place, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
         let number = self.seen;
         self.seen += 1;
         if !self.is_chosen(number) {
@@ -79,7 +152,7 @@ impl<'a> Builder<'a> {
         for (column, filter) in &self.plan.filters {
             let passes = match column {
                 None => Some(filter.passes_number(number as f64)),
-                Some(c) => filter.passes_text(text(&self.file, line, *c, field(*c))?),
+                Some(c) => filter.passes_text(text(&self.file, place, *c, field(*c))?),
             };
             match (passes, column) {
                 (Some(true), _) => {}
@@ -90,31 +163,52 @@ impl<'a> Builder<'a> {
                 _ => return Ok(()),
             }
         }
-        for &c in &self.plan.inputs {
-            let text = text(&self.file, line, c, field(c))?;
-            let value = match parse_value(text) {
-                // What the check refused is `nan` or `inf` as it stands.
-                Err(CellProblem::NotFinite { .. }) if self.options.allow_nonfinite => text.parse().unwrap_or(f32::NAN),
-                Err(CellProblem::NotANumber { found }) => {
-                    return Err(self.error(place, c, CellProblem::TextInput { found }));
+        if self.undecided {
+            self.decide(place, &field)?;
+        }
+        let lenient = self.options.missing != Missing::Refuse;
+        let missing = |text: &str| lenient && is_missing(text, &self.options.missing_as);
+        if self.options.missing == Missing::Drop {
+            for &c in &self.plan.inputs {
+                if missing(text(&self.file, place, c, field(c))?) {
+                    return Ok(());
                 }
-                value => value.map_err(|problem| self.error(place, c, problem))?,
+            }
+        }
+        for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
+            let text = text(&self.file, place, c, field(c))?;
+            let value = match (kind, parse_value(text)) {
+                _ if missing(text) => Ok(f32::NAN),
+                (Some(_), _) if text.is_empty() => Err(CellProblem::Empty),
+                (Some(categories), _) => categories.id(text, self.options.unknown_as_zeros).map(category),
+                // What the check refused is `nan` or `inf` as it stands.
+                (None, Err(CellProblem::NotFinite { .. })) if self.options.allow_nonfinite => {
+                    Ok(text.parse().unwrap_or(f32::NAN))
+                }
+                (None, Err(CellProblem::NotANumber { found })) => Err(CellProblem::TextInput { found }),
+                (None, value) => value,
             };
-            push(&mut self.inputs, value);
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            push(&mut self.inputs, value.map_err(problem)?);
         }
         if let Some(labels) = &mut self.labels {
             for &c in &self.plan.targets {
-                let label = text(&self.file, line, c, field(c))?;
+                let label = text(&self.file, place, c, field(c))?;
                 let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
                 labels.push_text(label).map_err(problem)?;
             }
         }
         if let Some(c) = self.plan.group {
-            let name = text(&self.file, line, c, field(c))?;
+            let name = text(&self.file, place, c, field(c))?;
             if name.is_empty() {
                 return Err(self.error(place, c, CellProblem::Empty));
             }
             self.push_group(name);
+        }
+        if let (Some(c), Some(weights)) = (self.plan.weight, &mut self.weights) {
+            let weight = parse_value(text(&self.file, place, c, field(c))?);
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            weights.push(weight.map_err(problem)?);
         }
         self.keep(number);
         Ok(())
@@ -124,18 +218,28 @@ impl<'a> Builder<'a> {
     pub(crate) fn push_numbers(&mut self, row: &[f64], whole_type: bool) -> Result<(), Error> {
         let number = self.seen;
         self.seen += 1;
-        let place = Place::Row(number);
+        let place = Place::Row(number - self.before);
         let passes =
             self.plan.filters.iter().all(|(column, f)| f.passes_number(column.map_or(number as f64, |c| row[c])));
         if !passes || !self.is_chosen(number) {
             return Ok(());
         }
-        for &c in &self.plan.inputs {
-            let value = match narrow(row[c]) {
-                Err(CellProblem::NotFinite { .. }) if self.options.allow_nonfinite => row[c] as f32,
-                value => value.map_err(|problem| self.error(place, c, problem))?,
+        let lenient = self.options.missing != Missing::Refuse;
+        if self.options.missing == Missing::Drop && self.plan.inputs.iter().any(|&c| row[c].is_nan()) {
+            return Ok(());
+        }
+        for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
+            let value = match (kind, narrow(row[c])) {
+                _ if lenient && row[c].is_nan() => Ok(f32::NAN),
+                (Some(_), Err(problem)) => Err(problem),
+                (Some(categories), Ok(_)) => {
+                    categories.id(&row[c].to_string(), self.options.unknown_as_zeros).map(category)
+                }
+                (None, Err(CellProblem::NotFinite { .. })) if self.options.allow_nonfinite => Ok(row[c] as f32),
+                (None, value) => value,
             };
-            push(&mut self.inputs, value);
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            push(&mut self.inputs, value.map_err(problem)?);
         }
         if let Some(labels) = &mut self.labels {
             self.scratch.clear();
@@ -147,6 +251,10 @@ impl<'a> Builder<'a> {
         if let Some(c) = self.plan.group {
             self.push_group(&row[c].to_string());
         }
+        if let (Some(c), Some(weights)) = (self.plan.weight, &mut self.weights) {
+            let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+            weights.push(narrow(row[c]).map_err(problem)?);
+        }
         self.keep(number);
         Ok(())
     }
@@ -157,7 +265,9 @@ impl<'a> Builder<'a> {
             return Err(Error::NoRows { file: self.file });
         }
         if self.rows == 0 && self.chosen.is_none_or(|chosen| !chosen.is_empty()) && self.kept.is_some() {
-            let filters = self.plan.filters.iter().map(|(_, f)| f.to_string()).collect::<Vec<_>>().join(" and ");
+            let dropped = (self.options.missing == Missing::Drop).then(|| "no cell missing".to_owned());
+            let filters = self.plan.filters.iter().map(|(_, filter)| filter.to_string()).chain(dropped);
+            let filters = filters.collect::<Vec<_>>().join(" and ");
             return Err(Error::AllFiltered { file: self.file, seen: self.seen, filters });
         }
         // What growing left over goes back only if it is worth a copy.
@@ -166,15 +276,32 @@ impl<'a> Builder<'a> {
         }
         let target = self.labels.map(|labels| labels.finish(&self.file)).transpose()?;
         let Plan { mut names, inputs, .. } = self.plan;
+        let (values, cols, found) = one_hot(self.inputs, self.kinds);
+        let name = |at: usize| self.options.features.as_ref().map_or(&names[inputs[at]], |names| &names[at]).clone();
+        let categories = found.into_iter().map(|(at, categories)| (name(at), categories)).collect();
         let table = Table {
-            inputs: self.inputs,
+            inputs: values,
             rows: self.rows,
-            cols: inputs.len(),
+            cols,
+            categories,
             feature_names: inputs.iter().map(|&c| std::mem::take(&mut names[c])).collect(),
             target,
             groups: self.groups,
+            weights: self.weights,
         };
-        Ok(Built { table, kept: self.kept, seen: self.seen })
+        Ok(Built { table, kept: self.kept, seen: self.seen, labels: Vec::new() })
+    }
+
+    /// Takes the columns for categories whose cell in this row is text.
+    fn decide<'f>(&mut self, place: Place, field: &impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
+        self.undecided = false;
+        for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
+            let text = text(&self.file, place, c, field(c))?;
+            if text.parse::<f64>().is_err() && !is_missing(text, &self.options.missing_as) {
+                *kind = Some(Categories::new(None));
+            }
+        }
+        Ok(())
     }
 
     fn is_chosen(&self, row: u64) -> bool {
@@ -207,8 +334,41 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// The number of a category, NaN for none of them: exact, since there are fewer than 2^24.
+fn category(id: Option<u32>) -> f32 {
+    id.map_or(f32::NAN, |id| id as f32)
+}
+
+/// Rows with an input for each category in the place of its number, their width, and the categories of each column that
+/// has some. What is NaN there is none of the categories.
+fn one_hot(inputs: Vec<f32>, kinds: Vec<Option<Categories>>) -> (Vec<f32>, usize, Vec<(usize, Vec<String>)>) {
+    let columns = kinds.len();
+    if kinds.iter().all(Option::is_none) {
+        return (inputs, columns, Vec::new());
+    }
+    let kinds: Vec<_> = kinds.into_iter().map(|kind| kind.map(Categories::finish)).collect();
+    let width = kinds.iter().map(|kind| kind.as_ref().map_or(1, |(names, _)| names.len())).sum();
+    let mut rows = Vec::with_capacity(inputs.len() / columns * width);
+    for row in inputs.chunks_exact(columns) {
+        for (value, kind) in row.iter().zip(&kinds) {
+            let Some((names, places)) = kind else {
+                rows.push(*value);
+                continue;
+            };
+            let start = rows.len();
+            rows.resize(start + names.len(), 0.0);
+            if !value.is_nan() {
+                rows[start + places[*value as usize] as usize] = 1.0;
+            }
+        }
+    }
+    let found = kinds.into_iter().enumerate().filter_map(|(at, kind)| Some((at, kind?.0)));
+    (rows, width, found.collect())
+}
+
 /// A field as text, without the spaces around it: no number or name starts or ends in one.
-fn text<'f>(file: &str, line: u64, column: usize, field: &'f [u8]) -> Result<&'f str, Error> {
+fn text<'f>(file: &str, place: Place, column: usize, field: &'f [u8]) -> Result<&'f str, Error> {
+    let (Place::Line(line) | Place::Row(line)) = place;
     let not_utf8 = |_| Error::NotUtf8 { file: file.to_owned(), line, field: column + 1 };
     std::str::from_utf8(field.trim_ascii()).map_err(not_utf8)
 }

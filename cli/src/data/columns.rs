@@ -1,5 +1,6 @@
 //! Which column is what: inputs, target, group, filters, and those left out.
 
+use super::encode::Categorical;
 use super::error::{Error, list};
 use super::filter::RowFilter;
 use super::{Options, TargetColumn};
@@ -17,18 +18,28 @@ pub(crate) struct Plan<'a> {
     pub(crate) names: Vec<String>,
     pub(crate) inputs: Vec<usize>,
     pub(crate) targets: Vec<usize>,
+    /// Inputs that the user says are categories.
+    pub(crate) categorical: Vec<usize>,
     pub(crate) group: Option<usize>,
+    pub(crate) weight: Option<usize>,
     /// The column that decides (`None`: the row's number) and its condition.
     pub(crate) filters: Vec<(Option<usize>, &'a RowFilter)>,
 }
 
 impl<'a> Plan<'a> {
-    /// `named` tells whether the names stand in the file; without, they are the columns' numbers.
-    pub(crate) fn new(file: &str, names: Vec<String>, named: bool, options: &'a Options) -> Result<Self, Error> {
+    /// `named` tells whether the names stand in the file; without, they are the columns' numbers. In an array (not `text`)
+    /// nothing tells a target from an input: a column is one only where the user says so.
+    pub(crate) fn new(
+        file: &str,
+        names: Vec<String>,
+        (named, text): (bool, bool),
+        options: &'a Options,
+    ) -> Result<Self, Error> {
         let header = Header::new(file, &names);
         let ignored = header.ignored(options)?;
         header.check_names(&ignored)?;
         let group = options.group.as_deref().map(|name| header.find(name, "to group by")).transpose()?;
+        let weight = options.weight.as_deref().map(|name| header.find(name, "the weights")).transpose()?;
         let filters = options
             .filters
             .iter()
@@ -43,20 +54,22 @@ impl<'a> Plan<'a> {
             wanted.iter().map(|name| header.index.get(name.as_str()).copied()).collect::<Option<Vec<usize>>>()
         });
         let mut taken = vec![false; names.len()];
-        ignored.iter().chain(&group).chain(by_name.iter().flatten()).for_each(|&c| taken[c] = true);
+        ignored.iter().chain(&group).chain(&weight).chain(by_name.iter().flatten()).for_each(|&c| taken[c] = true);
         let targets = match &options.target {
             TargetColumn::None => Vec::new(),
             _ if options.labels.is_some() => Vec::new(),
             TargetColumn::Columns(wanted) => {
                 wanted.iter().map(|name| header.find(name, "the target")).collect::<Result<_, _>>()?
             }
+            TargetColumn::Auto if !text => Vec::new(),
             TargetColumn::Auto => {
                 let free = || (0..names.len()).rev().filter(|&c| !taken[c]);
                 let called = free().find(|&c| TARGET_NAMES.iter().any(|t| names[c].eq_ignore_ascii_case(t)));
                 called.or_else(|| free().next()).into_iter().collect()
             }
         };
-        for (list, use_) in [(&ignored, "ignored"), (&group.into_iter().collect(), "the group")] {
+        let (groups, weights) = (group.into_iter().collect(), weight.into_iter().collect());
+        for (list, use_) in [(&ignored, "ignored"), (&groups, "the group"), (&weights, "the weights")] {
             if let Some(&both) = targets.iter().find(|&t| list.contains(t)) {
                 return Err(header.twice(both, "the target", use_));
             }
@@ -97,7 +110,17 @@ impl<'a> Plan<'a> {
         if inputs.is_empty() {
             return Err(Error::NoInputs { file: file.to_owned() });
         }
-        Ok(Self { inputs, targets, group, filters, names })
+        let mut categorical = Vec::new();
+        if let Categorical::Columns(wanted) = &options.categorical {
+            for name in wanted {
+                let column = header.find(name, "categories")?;
+                if !inputs.contains(&column) {
+                    return Err(Error::NoInput { file: file.to_owned(), column: name.clone() });
+                }
+                categorical.push(column);
+            }
+        }
+        Ok(Self { inputs, targets, categorical, group, weight, filters, names })
     }
 
     /// The plan for a file of labels: every column (of which a text file must have just one, or name it) is a target.
@@ -113,7 +136,15 @@ impl<'a> Plan<'a> {
             }
             _ => (0..names.len()).collect(),
         };
-        Ok(Self { inputs: Vec::new(), targets, group: None, filters: Vec::new(), names })
+        Ok(Self {
+            inputs: Vec::new(),
+            targets,
+            categorical: Vec::new(),
+            group: None,
+            weight: None,
+            filters: Vec::new(),
+            names,
+        })
     }
 }
 

@@ -3,37 +3,33 @@
 //! Lines are cut here, so that their numbers are right, their length is bounded and a quote that never closes is noticed;
 //! what quotes mean inside a line is `csv-core`'s business.
 
-use super::builder::{Builder, Built};
-use super::columns::{MAX_COLUMNS, Plan};
-use super::error::{Error, clip};
+use super::Header;
+use super::columns::MAX_COLUMNS;
+use super::error::{Error, Place, clip};
+use super::set::Set;
 use super::source::Source;
-use super::{Header, Options, Part};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
 /// Longest line, and longest record of several lines.
 const MAX_LINE: usize = 16 << 20;
 
 /// Reads a text file.
-pub(crate) fn read(source: Source<'_>, options: &Options, part: Part<'_>) -> Result<Built, Error> {
+pub(crate) fn read(source: Source<'_>, set: &mut Set<'_>) -> Result<(), Error> {
     let file = source.name().to_owned();
     let mut records = Records::new(source);
     let Some(first) = records.next()? else { return Err(Error::NoRows { file }) };
     let columns = first.len();
     let second = records.next()?;
-    let named = is_header(&file, &first, second.as_ref(), options.header)?;
+    let named = is_header(&file, &first, second.as_ref(), set.options().header)?;
     let names = if named { first.names(&file)? } else { (1..=columns).map(|c| c.to_string()).collect() };
-    let (plan, chosen) = match part {
-        Part::Table => (Plan::new(&file, names, named, options)?, None),
-        Part::Labels { chosen } => (Plan::of_labels(&file, names, true, options)?, chosen),
-    };
     let first_line = first.line;
-    let mut builder = Builder::new(&file, plan, options, chosen, false)?;
+    let builder = set.begin(&file, names, named, true)?;
     let mut push = |record: &Record| {
         if record.len() != columns {
             let (line, found) = (record.line, record.len());
             return Err(Error::Ragged { file: file.clone(), line, found, first: first_line, expected: columns });
         }
-        builder.push_text(record.line, |c| record.field(c))
+        builder.push_text(Place::Line(record.line), |c| record.field(c))
     };
     if !named {
         push(&first)?;
@@ -44,7 +40,7 @@ pub(crate) fn read(source: Source<'_>, options: &Options, part: Part<'_>) -> Res
             push(&record)?;
         }
     }
-    builder.finish()
+    Ok(())
 }
 
 /// Whether the first record holds names.

@@ -1,92 +1,12 @@
 //! What can be wrong with a data file, said so that the user can mend it: which file, which line or row, which column,
 //! what was found and what would be right.
 
-use std::fmt;
+use super::unpack::Packing;
 use std::io;
 
-/// A place in a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cell {
-    /// The file, as the user named it.
-    pub file: String,
-    /// Line of a text file or row of an array.
-    pub place: Place,
-    /// Name of the column, or its number counted from 1.
-    pub column: String,
-}
+mod cell;
 
-/// How a row is pointed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Line of a text file, counted from 1.
-    Line(u64),
-    /// Row of an array, counted from 0 as array tools do.
-    Row(u64),
-}
-
-impl fmt::Display for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Place::Line(line) => write!(f, "{}: line {line}, column \"{}\"", self.file, self.column),
-            Place::Row(row) => write!(f, "{}: row {row} (counted from 0), column {}", self.file, self.column),
-        }
-    }
-}
-
-/// What is wrong in one cell.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CellProblem {
-    /// Text where a number belongs.
-    #[error("expected a number, found {found:?}")]
-    NotANumber {
-        /// The text.
-        found: String,
-    },
-    /// Text in an input column.
-    #[error("expected a number, found {found:?}; inputs are numbers: leave a text column out with --ignore")]
-    TextInput {
-        /// The text.
-        found: String,
-    },
-    /// Nothing between two delimiters.
-    #[error("expected a value, found nothing; fill the cell or leave the row out")]
-    Empty,
-    /// `nan` or `inf`.
-    #[error("expected a finite number, found {found:?}")]
-    NotFinite {
-        /// The text or value.
-        found: String,
-    },
-    /// A finite number beyond the largest 32-bit float.
-    #[error("{found} is too large for a 32-bit float (at most 3.4e38); scale the column down")]
-    TooLarge {
-        /// The text or value.
-        found: String,
-    },
-    /// A label the trained model does not know.
-    #[error("unknown class {found:?}; the model knows {known}")]
-    UnknownClass {
-        /// The label.
-        found: String,
-        /// The class names, shortened.
-        known: String,
-    },
-    /// A number that cannot be a class.
-    #[error("expected a class as a whole number, found {found}; for quantities use --task values")]
-    NotAClass {
-        /// The number.
-        found: String,
-    },
-    /// A row that should hold a single 1 and otherwise 0.
-    #[error("expected one 1 and otherwise 0 (one-hot classes), found {ones} ones and {others} other values")]
-    NotOneHot {
-        /// Cells that are 1.
-        ones: usize,
-        /// Cells that are neither 0 nor 1.
-        others: usize,
-    },
-}
+pub use cell::{Cell, CellProblem, Place};
 
 /// Why data was not read.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +19,7 @@ pub enum Error {
         file: String,
     },
     /// The path is a directory.
-    #[error("{file}: is a directory; give a data file (CSV, NPY or IDX)")]
+    #[error("{file}: is a directory; give a data file (CSV, NPY, NPZ, IDX or Parquet), or several as in folder/*.csv")]
     Directory {
         /// The path.
         file: String,
@@ -119,7 +39,7 @@ pub enum Error {
         file: String,
     },
     /// The file is of a kind that is not read.
-    #[error("{file}: is {found}, not CSV, NPY or IDX; {advice}")]
+    #[error("{file}: is {found}, not CSV, NPY, NPZ, IDX or Parquet; {advice}")]
     Kind {
         /// The file.
         file: String,
@@ -128,28 +48,77 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
-    /// A gzip file ends too early.
-    #[error("{file}: the gzip data ends too early: the file is cut off; copy or download it again")]
-    GzipCut {
+    /// A pattern of file names that cannot be read, or that nothing fits.
+    #[error("{pattern}: {what}; * stands for any part of a name, as in logs/*.csv")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Categories are asked of a column that is no input.
+    #[error("{file}: column \"{column}\" cannot be categories: it is no input (target, group, or left out)")]
+    NoInput {
         /// The file.
+        file: String,
+        /// The column.
+        column: String,
+    },
+    /// Files of one set have different columns.
+    #[error("{file}: {what}; files of one set have the same columns")]
+    OtherColumns {
+        /// The file.
+        file: String,
+        /// What it has, and what the first file has.
+        what: String,
+    },
+    /// An archive has no such array, or none that is called like inputs.
+    #[error(
+        "{file}: {}; its arrays are {available}: name one behind a colon, as in data.npz:x",
+        wanted.as_ref().map_or("no array is called x or x_train".to_owned(), |name| format!("has no array {name:?}"))
+    )]
+    NoSuchArray {
+        /// The file.
+        file: String,
+        /// The name asked for.
+        wanted: Option<String>,
+        /// The arrays there are, shortened.
+        available: String,
+    },
+    /// An array is asked of what is no archive.
+    #[error("{file}: the name behind the colon is that of an array, but the file is no NPZ archive")]
+    NoArchive {
+        /// The file and the array.
         file: String,
     },
-    /// A gzip file is damaged.
-    #[error("{file}: the gzip data is damaged ({what}); copy or download it again")]
-    GzipDamaged {
+    /// A packed file ends too early.
+    #[error("{file}: the {} data ends too early: the file is cut off; copy or download it again", packing.name())]
+    PackedCut {
         /// The file.
         file: String,
+        /// How it is packed.
+        packing: Packing,
+    },
+    /// A packed file is damaged.
+    #[error("{file}: the {} data is damaged ({what}); copy or download it again", packing.name())]
+    PackedDamaged {
+        /// The file.
+        file: String,
+        /// How it is packed.
+        packing: Packing,
         /// The unpacker's words.
         what: String,
     },
-    /// A gzip file unpacks to absurdly much.
+    /// A packed file unpacks to absurdly much.
     #[error(
         "{file}: unpacks to more than {limit} bytes (64 MiB + 100 times its packed size), which real data hardly \
-         does; if it is meant, unpack it first with gunzip"
+         does; if it is meant, unpack it first with {}", packing.tool()
     )]
-    GzipBomb {
+    Bomb {
         /// The file.
         file: String,
+        /// How it is packed.
+        packing: Packing,
         /// The limit that was passed.
         limit: u64,
     },

@@ -2,15 +2,14 @@
 //! big-endian.
 
 use super::array::{self, Element, Layout};
-use super::builder::Built;
 use super::error::Error;
+use super::set::Set;
 use super::source::Source;
-use super::{Options, Part};
 
 /// Reads an IDX file.
-pub(crate) fn read(mut source: Source<'_>, options: &Options, part: Part<'_>) -> Result<Built, Error> {
+pub(crate) fn read(mut source: Source<'_>, set: &mut Set<'_>) -> Result<(), Error> {
     let layout = header(&mut source)?;
-    array::read(source, &layout, options, part)
+    array::read(source, &layout, set)
 }
 
 fn header(source: &mut Source<'_>) -> Result<Layout, Error> {

@@ -4,18 +4,17 @@
 //! header by recursion without a limit. The header is a Python dictionary, of which NumPy writes three fixed entries.
 
 use super::array::{self, Element, Layout};
-use super::builder::Built;
 use super::error::{Error, clip};
+use super::set::Set;
 use super::source::Source;
-use super::{Options, Part};
 
 /// Longest header; NumPy itself refuses more than 10,000 bytes.
 const MAX_HEADER: usize = 1 << 16;
 
 /// Reads an NPY file.
-pub(crate) fn read(mut source: Source<'_>, options: &Options, part: Part<'_>) -> Result<Built, Error> {
+pub(crate) fn read(mut source: Source<'_>, set: &mut Set<'_>) -> Result<(), Error> {
     let layout = header(&mut source)?;
-    array::read(source, &layout, options, part)
+    array::read(source, &layout, set)
 }
 
 fn header(source: &mut Source<'_>) -> Result<Layout, Error> {

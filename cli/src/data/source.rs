@@ -1,20 +1,14 @@
-//! Opening a file, unpacking gzip on the way, and telling by the first bytes what it holds.
+//! Opening a file, unpacking it on the way, and telling by the first bytes what it holds.
 //!
 //! Everything is read as a stream: no length found inside a file is believed before the bytes have come.
 
 use super::error::Error;
-use flate2::bufread::MultiGzDecoder;
-use std::cell::Cell;
+use super::npz::{self, ReadSeek};
+use super::unpack::{Bomb, Packing};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
-use std::rc::Rc;
 
-/// Bytes that any gzip file may unpack to.
-const UNPACK_BASE: u64 = 64 << 20;
-/// How many times its packed size a gzip file may unpack to on top of [`UNPACK_BASE`]. Tables of numbers reach 3 to 20,
-/// gzip's own limit is 1,032.
-const UNPACK_RATIO: u64 = 100;
 /// How many bytes are looked at to tell the format.
 const PEEK: usize = 512;
 
@@ -27,35 +21,60 @@ pub enum Format {
     Npy,
     /// The array file of the MNIST data sets.
     Idx,
+    /// Apache Parquet.
+    Parquet,
 }
 
 /// An open, unpacked data file.
 pub struct Source<'a> {
     name: String,
     reader: Box<dyn BufRead + 'a>,
-    packed: bool,
+    packing: Option<Packing>,
     left: Option<u64>,
     format: Format,
+    labels: Option<String>,
 }
 
 impl Source<'static> {
-    /// Opens a file; a FIFO or `/dev/stdin` is fine.
+    /// Opens a file; a FIFO or `/dev/stdin` is fine. `data.npz:name` is an array of an archive.
     ///
     /// # Errors
     /// If it is missing, unreadable, empty or of a kind that is not read.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
+        let (file, member) = Self::locate(&name, path)?;
+        Self::open_member(&name, file, member)
+    }
+
+    /// The file that a path means, and the array in it. Nothing is opened, so a pipe loses nothing.
+    pub(crate) fn locate<'p>(name: &'p str, path: &'p Path) -> Result<(&'p Path, Option<&'p str>), Error> {
+        if path.exists() {
+            return Ok((path, None));
+        }
+        match name.rsplit_once(':').filter(|(file, _)| Path::new(file).is_file()) {
+            Some((file, member)) => Ok((Path::new(file), Some(member))),
+            None => Err(Error::NotFound { file: name.to_owned() }),
+        }
+    }
+
+    fn open_member(name: &str, path: &Path, member: Option<&str>) -> Result<Self, Error> {
         let io = |source: io::Error| match source.kind() {
-            ErrorKind::NotFound => Error::NotFound { file: name.clone() },
-            ErrorKind::IsADirectory => Error::Directory { file: name.clone() },
-            _ => Error::Io { file: name.clone(), source },
+            ErrorKind::NotFound => Error::NotFound { file: name.to_owned() },
+            ErrorKind::IsADirectory => Error::Directory { file: name.to_owned() },
+            _ => Error::Io { file: name.to_owned(), source },
         };
         let meta = fs::metadata(path).map_err(io)?;
         if meta.is_dir() {
-            return Err(Error::Directory { file: name });
+            return Err(Error::Directory { file: name.to_owned() });
         }
         let file = File::open(path).map_err(io)?;
-        Self::new(name.clone(), BufReader::with_capacity(1 << 16, file), meta.is_file().then_some(meta.len()))
+        // Of a pipe there is no second reader: it would take bytes from the first.
+        let again: Option<Box<dyn ReadSeek>> = match meta.is_file() {
+            true => Some(Box::new(File::open(path).map_err(io)?)),
+            false => None,
+        };
+        let len = meta.is_file().then_some(meta.len());
+        Self::new(name.to_owned(), BufReader::with_capacity(1 << 16, file), len, again, member)
     }
 }
 
@@ -65,13 +84,26 @@ impl<'a> Source<'a> {
     /// # Errors
     /// If they are empty or of a kind that is not read.
     pub fn from_bytes(name: &str, bytes: &'a [u8]) -> Result<Self, Error> {
-        Self::new(name.to_owned(), bytes, Some(bytes.len() as u64))
+        Self::new(name.to_owned(), bytes, Some(bytes.len() as u64), None, None)
     }
 
-    fn new(name: String, raw: impl BufRead + 'a, len: Option<u64>) -> Result<Self, Error> {
-        let mut plain = Self { name, reader: Box::new(raw), packed: false, left: len, format: Format::Csv };
-        if plain.peek(PEEK)?.starts_with(&[0x1f, 0x8b]) {
-            plain = plain.unpacked();
+    /// `again`: the same file once more, to move about in.
+    fn new(
+        name: String,
+        raw: impl BufRead + 'a,
+        len: Option<u64>,
+        again: Option<Box<dyn ReadSeek>>,
+        member: Option<&str>,
+    ) -> Result<Self, Error> {
+        let mut plain =
+            Self { name, reader: Box::new(raw), packing: None, left: len, format: Format::Csv, labels: None };
+        if let Some(packing) = Packing::of(&plain.peek(PEEK)?) {
+            plain = Self { reader: packing.open(plain.reader), packing: Some(packing), left: None, ..plain };
+        }
+        if plain.peek(PEEK)?.starts_with(b"PK") {
+            plain = plain.array(again, member)?;
+        } else if member.is_some() {
+            return Err(Error::NoArchive { file: plain.name });
         }
         let start = plain.peek(PEEK)?;
         plain.format = format_of(&plain.name, &start)?;
@@ -81,12 +113,25 @@ impl<'a> Source<'a> {
         Ok(plain)
     }
 
-    fn unpacked(self) -> Self {
-        let taken = Rc::new(Cell::new(0));
-        let counted = BufReader::new(Counted { inner: self.reader, taken: taken.clone() });
-        let limited = Limited { inner: MultiGzDecoder::new(counted), taken, given: 0 };
-        let reader = Box::new(BufReader::with_capacity(1 << 16, limited));
-        Self { reader, packed: true, left: None, ..self }
+    /// An array of the archive that this is.
+    fn array(mut self, again: Option<Box<dyn ReadSeek>>, member: Option<&str>) -> Result<Self, Error> {
+        let archive = match (again, self.packing) {
+            (Some(file), None) => file,
+            _ => npz::in_memory(self.read_all()?),
+        };
+        let array = npz::open(&self.name, archive, member)?;
+        // The name has the array's already if the user gave it.
+        let file =
+            self.name.strip_suffix(&format!(":{}", array.name)).filter(|_| member.is_some()).unwrap_or(&self.name);
+        let [name, labels] = [Some(&array.name), array.labels.as_ref()].map(|array| Some(format!("{file}:{}", array?)));
+        let name = name.unwrap_or_default();
+        let reader = Box::new(BufReader::with_capacity(1 << 16, array.reader));
+        Ok(Self { name, reader, packing: Some(Packing::Zip), left: array.len, labels, ..self })
+    }
+
+    /// The array of the same archive that has its labels: `file:array`.
+    pub(crate) fn labels(&self) -> Option<&str> {
+        self.labels.as_deref()
     }
 
     /// The next bytes, at most so many, which stay to be read. Memory is taken as they come.
@@ -108,6 +153,16 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// All bytes that are still to come.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub(crate) fn read_all(&mut self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes).map_err(|error| self.error(error))?;
+        Ok(bytes)
     }
 
     /// How many bytes are still to come, if that is known: not for packed files and pipes.
@@ -164,15 +219,15 @@ impl<'a> Source<'a> {
 
     fn error(&self, source: io::Error) -> Error {
         let file = self.name.clone();
-        if let Some(bomb) = source.get_ref().and_then(|e| e.downcast_ref::<Bomb>()) {
-            return Error::GzipBomb { file, limit: bomb.0 };
+        if let (Some(bomb), Some(packing)) = (source.get_ref().and_then(|e| e.downcast_ref::<Bomb>()), self.packing) {
+            return Error::Bomb { file, packing, limit: bomb.0 };
         }
-        match source.kind() {
-            ErrorKind::UnexpectedEof if self.packed => Error::GzipCut { file },
-            ErrorKind::InvalidInput | ErrorKind::InvalidData if self.packed => {
-                Error::GzipDamaged { file, what: source.to_string() }
+        match (source.kind(), self.packing) {
+            (ErrorKind::UnexpectedEof, Some(packing)) => Error::PackedCut { file, packing },
+            (ErrorKind::InvalidInput | ErrorKind::InvalidData, Some(packing)) => {
+                Error::PackedDamaged { file, packing, what: source.to_string() }
             }
-            ErrorKind::IsADirectory => Error::Directory { file },
+            (ErrorKind::IsADirectory, _) => Error::Directory { file },
             _ => Error::Io { file, source },
         }
     }
@@ -186,24 +241,20 @@ fn format_of(name: &str, start: &[u8]) -> Result<Format, Error> {
         [] => Err(Error::Empty { file: file() }),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(Format::Npy),
         [0, 0, 8 | 9 | 0x0b..=0x0e, 1..=255, ..] => Ok(Format::Idx),
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => {
-            kind("a zip file (NPZ, or an Excel workbook)", "unpack it, or save the table as CSV")
-        }
-        [0x1f, 0x8b, ..] => kind("a gzip file inside a gzip file", "unpack it once with gunzip"),
+        start if Packing::of(start).is_some() => kind("packed twice", "unpack it once with gunzip or unzstd"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => kind("text in UTF-16", "save it as UTF-8"),
         [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] => {
             kind("a picture", "collect the pictures in an NPY or IDX file")
         }
-        [b'P', b'A', b'R', b'1', ..] => kind("a Parquet file", AS_CSV),
+        [b'P', b'A', b'R', b'1', ..] => Ok(Format::Parquet),
         [0x89, b'H', b'D', b'F', ..] => kind("an HDF5 file", AS_CSV),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => kind("packed with zstd", "unpack it, or pack it with gzip"),
-        [b'B', b'Z', b'h', ..] => kind("packed with bzip2", "unpack it, or pack it with gzip"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => kind("packed with xz", "unpack it, or pack it with gzip"),
+        [b'B', b'Z', b'h', ..] => kind("packed with bzip2", "unpack it, or pack it with gzip or zstd"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => kind("packed with xz", "unpack it, or pack it with gzip or zstd"),
         [0x80, 2..=5, ..] => kind("a Python pickle", "save the array with numpy.save, or the table as CSV"),
         _ if start.contains(&0) => kind("binary data of an unknown kind", AS_CSV),
         _ => {
             let lower = name.to_ascii_lowercase();
-            let bare = lower.strip_suffix(".gz").unwrap_or(&lower);
+            let bare = [".gz", ".zst"].iter().find_map(|end| lower.strip_suffix(end)).unwrap_or(&lower);
             if bare.ends_with(".npy") {
                 kind(
                     "named .npy but does not start as NPY files do",
@@ -213,38 +264,5 @@ fn format_of(name: &str, start: &[u8]) -> Result<Format, Error> {
                 Ok(Format::Csv)
             }
         }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("unpacks to more than {0} bytes")]
-struct Bomb(u64);
-
-/// Counts the packed bytes taken, so that the limit also works on a pipe.
-struct Counted<R> {
-    inner: R,
-    taken: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(into)?;
-        self.taken.set(self.taken.get() + count as u64);
-        Ok(count)
-    }
-}
-
-struct Limited<R> {
-    inner: R,
-    taken: Rc<Cell<u64>>,
-    given: u64,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(into)?;
-        self.given += count as u64;
-        let limit = UNPACK_BASE + UNPACK_RATIO * self.taken.get();
-        if self.given > limit { Err(io::Error::other(Bomb(limit))) } else { Ok(count) }
     }
 }

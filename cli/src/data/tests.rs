@@ -3,7 +3,11 @@
 use super::*;
 
 mod arrays;
+mod encode;
 mod files;
+mod packed;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod tables;
 
 fn csv(text: &str) -> Result<Table, Error> {

@@ -35,8 +35,9 @@ impl TrainOptions {
             (base.validation, base.validation_labels) = (None, None);
             (base.validation_where, base.validation_split) = (None, None);
         }
-        if self.test.is_some() || self.test_where.is_some() || self.test_split.is_some() {
+        if self.tests_elsewhere() || self.test_split.is_some() {
             (base.test, base.test_labels, base.test_where, base.test_split) = (None, None, None, None);
+            (base.test_fold, base.test_group) = (None, None);
         }
         if self.optimizer.is_some() && self.optimizer != base.optimizer {
             (base.lr, base.momentum, base.nesterov, base.weight_decay) = (None, None, None, None);
@@ -67,13 +68,15 @@ impl TrainOptions {
                 self.validation.is_some() || self.validation_where.is_some(),
                 self.validation_share(),
             ),
-            test_split: share(self.test.is_some() || self.test_where.is_some(), self.test_share()),
+            test_split: share(self.tests_elsewhere(), self.test_share()),
             standardize: Some(standardize),
             net: Some(net),
             // The network's text says it all.
             dialect: None,
             init: self.from.is_none().then(|| self.init_name().to_owned()),
             loss: Some(loss.into()),
+            mixup: Some(self.mixup.unwrap_or(0.0)),
+            jitter: Some(self.jitter.unwrap_or(0.0)),
             optimizer: Some(optimizer),
             lr: Some(self.lr()),
             schedule: Some(self.schedule_text().to_owned()),
@@ -95,6 +98,11 @@ impl TrainOptions {
             weights: Some(self.weights.unwrap_or_default()),
             ..self.clone()
         }
+    }
+
+    /// Whether the test rows are named, so that no share is held out.
+    fn tests_elsewhere(&self) -> bool {
+        self.test.is_some() || self.test_where.is_some() || self.test_fold.is_some() || self.test_group.is_some()
     }
 
     /// The seed, 1 unless given.
@@ -152,8 +160,13 @@ impl TrainOptions {
         let outside = |value: Option<f64>, sound: fn(f64) -> bool| value.is_some_and(|value| !sound(value));
         let share = |share: Option<f64>| outside(share, |share| (0.0..1.0).contains(&share));
         let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
-        let tests_elsewhere = self.test.is_some() || self.test_where.is_some();
-        let mistakes: [(bool, &str); 20] = [
+        let tests_elsewhere = self.tests_elsewhere();
+        let weighted = self.class_weight.is_some() || self.weight_column.is_some();
+        let mistakes: [(bool, &str); 22] = [
+            (
+                self.weight_mean.is_some() && !weighted,
+                "--weight-mean says what weighted losses are divided by: it needs --class-weight or --weight-column",
+            ),
             (self.labels.is_some() && !data, "--labels needs --data, the file whose labels they are"),
             (
                 self.validation_labels.is_some() && self.validation.is_none(),
@@ -168,6 +181,14 @@ impl TrainOptions {
                 "choose one of --validation-split and --validation or --validation-where",
             ),
             (both(tests_elsewhere, self.test_split.is_some()), "choose one of --test-split and --test or --test-where"),
+            (
+                [self.test.is_some() || self.test_where.is_some(), self.test_fold.is_some(), self.test_group.is_some()]
+                    .into_iter()
+                    .filter(|given| *given)
+                    .count()
+                    > 1,
+                "choose one of --test-fold, --test-group, and --test or --test-where",
+            ),
             (share(self.validation_split), "--validation-split is a share: from 0 to below 1"),
             (share(self.test_split), "--test-split is a share: from 0 to below 1"),
             (
@@ -240,6 +261,8 @@ impl TrainOptions {
             batch: self.batch(),
             seed: self.seed(),
             shuffle: self.shuffle.unwrap_or(true),
+            mixup: self.mixup.unwrap_or(0.0),
+            jitter: self.jitter.unwrap_or(0.0),
             early_stopping: (patience > 0).then(|| EarlyStopping {
                 mode: Monitor::mode(monitor),
                 patience,
@@ -261,13 +284,19 @@ impl TrainOptions {
         })
     }
 
+    /// Whether the weights are made to suit the data.
+    #[must_use]
+    pub fn init_is_lsuv(&self) -> bool {
+        self.init_name() == "lsuv"
+    }
+
     /// The initialiser.
     ///
     /// # Errors
     /// For an unknown name.
     pub fn init(&self) -> Result<Init, Failure> {
         let name = self.init_name();
-        name.parse().map_err(|error| Failure::new(Kind::Usage, format_args!("--init {name}: {error}")))
+        name.parse().map_err(|error| Failure::new(Kind::Usage, format_args!("--init {name}: {error}, or lsuv")))
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel::data::Batches;
+use evenkeel::data::{Batches, order};
 use evenkeel::fit::{Run, Trainer};
 use evenkeel::interchange::{InterchangeError, resume};
-use evenkeel::model::Standardize;
 use evenkeel::kernels::accumulate::fits;
 use evenkeel::layer::NormMode;
-use evenkeel::{Error, Layer, Level, Loss, Mlp, Network, text};
+use evenkeel::model::Standardize;
+use evenkeel::{Error, Layer, Level, Mlp, Network, Serial, text};
 
 use crate::error::{Failure, Kind};
 use crate::history;
@@ -93,7 +93,7 @@ impl Plan {
             options = given.over(&base)?;
             spell_out(&mut options)?;
             // The run began where its configuration says; this checkpoint is only a stop on the way.
-            options.from = base.from;
+            (options.from, options.init) = (base.from, base.init);
         } else if from.canonicalize().ok() == out.join("model.safetensors").canonicalize().ok() {
             let message = format!(
                 "training would overwrite the weights it starts from: name another folder than {} with --out",
@@ -146,9 +146,9 @@ fn parse_net(net: &str) -> Result<Vec<evenkeel::Layer>, Failure> {
 }
 
 /// A run that can begin.
-pub(super) struct Started {
-    pub(super) sets: Sets,
-    pub(super) run: Run,
+pub(crate) struct Started {
+    pub(crate) sets: Sets,
+    pub(crate) run: Run,
     pub(super) note: Note,
     /// The options with every default filled in, for `config.toml`.
     pub(super) resolved: TrainOptions,
@@ -157,7 +157,7 @@ pub(super) struct Started {
 }
 
 /// Reads the data and makes the run.
-pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Result<Started, Failure> {
+pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Result<Started, Failure> {
     options.check()?;
     let known = match origin {
         Origin::New => None,
@@ -165,7 +165,7 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Run(run, _) => Some(&run.model),
     };
     let classes = known.map_or(&[][..], |model| &model.classes);
-    let sets = rows::read(options, Names { features: &[], classes })?;
+    let sets = rows::read(options, Names { classes, ..Names::default() })?;
     let trainer = options.trainer(sets.loss, level)?;
     let inputs = sets.train.set.features;
     let mut seconds = Vec::new();
@@ -179,10 +179,15 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             check_ends(&Network::new(inputs, &layers)?, &sets)?;
             check_memory(&Network::new(inputs, &layers)?, &trainer)?;
             let mut model = Mlp::new(inputs, layers)?;
-            model.init(options.init()?, options.seed());
+            if !options.init_is_lsuv() {
+                model.init(options.init()?, options.seed());
+            }
             model.classes.clone_from(&sets.classes);
             if options.standardize.unwrap_or(true) {
                 model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs));
+            }
+            if options.init_is_lsuv() {
+                suit_to_data(&mut model, &sets, options, level)?;
             }
             Run::new(model, trainer)?
         }
@@ -222,8 +227,18 @@ pub(super) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
     };
     check_fit(&run, &sets)?;
     let resolved = options.resolved(sets.loss, text::print(run.model.layers()), run.model.standardize.is_some());
-    let note = Note::new(&run.model, &sets.features, sets.loss);
+    let note = Note::new(&run.model, &sets.features, &sets.encoding, sets.loss);
     Ok(Started { sets, run, note, resolved, seconds })
+}
+
+/// Weights after the first rows of the first epoch: a file's own order may go by class.
+fn suit_to_data(model: &mut Mlp, sets: &Sets, options: &TrainOptions, level: Level) -> Result<(), Failure> {
+    const ROWS: usize = 256;
+    let mut rows = order(sets.train.set.rows(), options.seed(), 0, true);
+    rows.truncate(ROWS);
+    let rows = sets.train.set.subset(&rows);
+    let suited = model.init_lsuv(level, &Serial, &rows.inputs, options.seed());
+    suited.map_err(|error| Failure::new(Kind::Data, format_args!("--init lsuv: {error}")))
 }
 
 fn standard_net(outputs: usize) -> String {
@@ -244,8 +259,8 @@ fn check_ends(network: &Network<'_>, sets: &Sets) -> Result<(), Failure> {
             Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features));
     } else if outputs != sets.outputs {
         let what = match sets.loss {
-            Loss::CrossEntropy => "classes",
-            Loss::BinaryCrossEntropy if !sets.classes.is_empty() => "output for two classes under bce",
+            loss if loss.takes_classes() => "classes",
+            loss if loss.is_binary() && !sets.classes.is_empty() => "output for two classes under the loss",
             _ => "target values a row",
         };
         problem = Some(format!(
@@ -273,7 +288,8 @@ fn check_memory(network: &Network<'_>, trainer: &Trainer) -> Result<(), Failure>
 
 /// A run stopped within an epoch goes on there: the data must still have as many batches.
 fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
-    let batches = Batches::plan(sets.train.set.rows(), run.trainer.batch, run.trainer.scope.joins_rows(&run.model.network()))?;
+    let batches =
+        Batches::plan(sets.train.set.rows(), run.trainer.batch, run.trainer.scope.joins_rows(&run.model.network()))?;
     let steps = u64::from(run.progress.epoch) * batches.count() as u64 + run.progress.batch as u64;
     // All batches of an epoch done is a position too: the validation comes next.
     if run.progress.batch <= batches.count() && run.progress.step == steps {
@@ -295,9 +311,7 @@ fn check_parts(network: &Network<'_>, batches: &Batches, part: usize) -> Result<
     if let Some(rows) = lengths().find(|rows| !fits(*rows, part.min(*rows))) {
         return refuse(Error::Parts { rows, part });
     }
-    let ghosts = |layer: &Layer| {
-        matches!(layer, Layer::BatchNorm(bn) if matches!(bn.mode, NormMode::Ghost { rows } if lengths().any(|len| len > rows + 1)))
-    };
+    let ghosts = |layer: &Layer| matches!(layer, Layer::BatchNorm(bn) if matches!(bn.mode, NormMode::Ghost { rows } if lengths().any(|len| len > rows + 1)));
     match network.layers().iter().position(ghosts) {
         Some(layer) if part < batches.largest() => refuse(Error::GhostParts { layer }),
         _ => Ok(()),

@@ -33,9 +33,12 @@ pub fn renorm(
     let width = cache.len() / PARTS;
     check_width(width)?;
     check_len("batch-norm cache", PARTS * width, cache.len())?;
-    for (what, vector) in
-        [("running mean", running.0), ("running variance", running.1), ("gamma", scale_shift.0), ("beta", scale_shift.1)]
-    {
+    for (what, vector) in [
+        ("running mean", running.0),
+        ("running variance", running.1),
+        ("gamma", scale_shift.0),
+        ("beta", scale_shift.1),
+    ] {
         check_len(what, width, vector.len())?;
     }
     check_len("corrections", corrections_len(width), corrections.len())?;

@@ -109,7 +109,7 @@ fn source(name: &str, header: &str, described: &Described<'_>) -> String {
             );
         }
     }
-    for (kind, count, names) in [("classes", "CLASSES", *classes), ("features", "INPUTS", *features)] {
+    for (kind, count, names) in [("classes", "CLASSES", *classes), ("features", "INPUTS", &features[..])] {
         if !names.is_empty() {
             let list = wrapped(names.iter().map(|name| literal(name)));
             text += &format!("const char *const {name}_{kind}[{upper}_{count}] = {{\n{list}\n}};\n\n");

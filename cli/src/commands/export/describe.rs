@@ -3,7 +3,7 @@
 //! An image's texts may be a stranger's: none goes into a source but as a string with everything unusual escaped, or after
 //! the network's own parser has read it.
 
-use evenkeel::{Image, Loss, text};
+use evenkeel::{Image, text};
 
 use super::scratch_of;
 use crate::error::{Failure, Kind};
@@ -15,7 +15,7 @@ pub(super) struct Described<'a> {
     pub(super) image: Image<'a>,
     pub(super) scratch: usize,
     /// Names of the inputs; empty if they are not known.
-    pub(super) features: &'a [String],
+    pub(super) features: Vec<String>,
     /// Names of the classes; empty if they have none.
     pub(super) classes: &'a [String],
     /// How the class is read from the outputs, if they mean classes.
@@ -39,8 +39,7 @@ impl<'a> Described<'a> {
     pub(super) fn new(model: &'a Model, bytes: &'a [u8]) -> Result<Self, Failure> {
         let image = Image::new(bytes).map_err(|error| Failure::at(Kind::Model, &model.path, error))?;
         let loss = model.note.loss();
-        let classified =
-            !model.classes.is_empty() || matches!(loss, Some(Loss::CrossEntropy | Loss::BinaryCrossEntropy));
+        let classified = !model.classes.is_empty() || loss.is_some_and(|loss| loss.takes_classes() || loss.is_binary());
         let rule = match (classified, model.outputs, model.ending) {
             (false, ..) => None,
             (true, 1, Ending::Probabilities) => Some(Rule::Above("0.5")),
@@ -61,7 +60,10 @@ impl<'a> Described<'a> {
         if image.is_standardised() {
             about.push("Rows are raw values: the standardisation of the inputs is folded in.".into());
         }
-        let features = if model.note.features.len() == model.inputs { &model.note.features[..] } else { &[] };
+        let mut features = model.note.encoding.input_names(&model.note.features);
+        if features.len() != model.inputs {
+            features.clear();
+        }
         Ok(Self { bytes, image, scratch: scratch_of(image), features, classes: &model.classes, rule, about, outputs })
     }
 }

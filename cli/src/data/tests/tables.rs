@@ -34,7 +34,7 @@ fn bom_crlf_quotes_blank_lines_and_other_delimiters() {
 
 #[test]
 fn line_numbers_count_every_line() {
-    let error = "expected a number, found \"abc\"; inputs are numbers: leave a text column out with --ignore";
+    let error = "expected a number, found \"abc\"; inputs are numbers: make a text column inputs with --categorical, or leave it out with --ignore";
     for (text, line) in [
         ("humidity,label\n1,0\nabc,1\n", 3),
         ("humidity,label\r\n1,0\r\n\r\n\r\nabc,1\r\n", 5),
@@ -47,9 +47,9 @@ fn line_numbers_count_every_line() {
 #[test]
 fn bad_cells() {
     let cell = |v: &str| words(csv(&format!("a,label\n{v},0\n")));
-    assert!(
-        cell("").ends_with("line 2, column \"a\": expected a value, found nothing; fill the cell or leave the row out")
-    );
+    assert!(cell("").ends_with(
+        "line 2, column \"a\": expected a value, found nothing; fill the cell, or say with --missing what stands for it"
+    ));
     assert!(cell("nan").contains("expected a finite number, found \"nan\""));
     assert!(cell("-inf").contains("finite"));
     assert!(cell("1e999").contains("1e999 is too large for a 32-bit float"));
