@@ -189,6 +189,8 @@ pub enum Error {
         /// The loss.
         loss: &'static str,
     },
+    /// An optimiser beyond SGD and Adam, a penalty other than L2, or a constraint, in a build without the feature `rules`.
+    Rules,
     /// Rows cannot be divided into so many folds.
     Folds {
         /// Folds, or groups to leave out.
@@ -323,6 +325,9 @@ impl fmt::Display for Error {
             Error::OutputLayer { name, loss } => write!(
                 f,
                 "the loss {loss} contains {name} already: remove the last layer of the network, outputs are turned into probabilities after training"
+            ),
+            Error::Rules => f.write_str(
+                "the optimiser, penalty or constraint is not compiled in: switch on the feature rules, or take SGD, Adam or AdamW with L2",
             ),
             Error::Folds { count, rows } => {
                 write!(f, "{count} folds or groups of {rows} rows: there must be at least two, and no more than rows")

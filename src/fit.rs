@@ -21,12 +21,13 @@ use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::split::Split;
-use crate::train::{Averaging, Buffers, EarlyStopping, Loss, Moment, Score, Session, StopState, Targets};
+use crate::train::schedule::PlateauState;
+use crate::train::{Averaging, Buffers, EarlyStopping, Loss, Moment, Schedule, Score, Session, StopState, Targets};
 use averaged::recalibrate;
 use error::located;
 use observer::Listener;
 use score::{Gather, check_data, evaluate};
-use trainer::check_trainer;
+pub(crate) use trainer::check_trainer;
 
 pub use averaged::Averaged;
 pub use error::FitError;
@@ -52,6 +53,8 @@ pub struct Progress {
     pub stop: StopState,
     /// Learning rate of the last step.
     pub lr: f32,
+    /// What the schedule [`Plateau`](Schedule::Plateau) remembers.
+    pub plateau: PlateauState,
 }
 
 /// A training run: everything that changes while training.
@@ -80,7 +83,7 @@ impl Run {
     /// [`FitError::Parameter`] for a figure outside its range, [`FitError::Setup`] for a last layer that the loss
     /// contains already.
     pub fn new(model: Mlp, trainer: Trainer) -> Result<Self, FitError> {
-        check_trainer(&trainer)?;
+        check_trainer(&trainer, &model.network())?;
         crate::train::check_output(&model.network(), trainer.rules.loss)?;
         if trainer.mixup > 0.0 && !trainer.rules.loss.mixes() {
             return Err(Error::Mixup { loss: trainer.rules.loss.name() }.into());
@@ -125,7 +128,7 @@ impl Run {
     }
 
     /// Puts the weights of the best epoch in place of the present ones, if they were kept; else the averaged ones, if there
-    /// are any.
+    /// are any; else, of an optimiser that averages, the present evaluation weights in place of the training weights.
     ///
     /// The run can no longer go on with the bits of one that was never stopped: store it before.
     pub fn restore_best(&mut self) {
@@ -134,7 +137,21 @@ impl Run {
         if let Some((params, state)) = self.best.as_ref().map(|(params, state)| (params, state)).or(averaged) {
             self.model.params.copy_from_slice(params);
             self.model.state.copy_from_slice(state);
+        } else {
+            let average = self.evaluation_weights();
+            self.model.params = average;
         }
+    }
+
+    /// The parameters that are to be evaluated now: the model's, or the average of an optimiser that keeps one
+    /// ([`ScheduleFree`](crate::Optimizer::ScheduleFree)), whose training weights the model holds during a run.
+    #[must_use]
+    pub fn evaluation_weights(&self) -> Buffer {
+        let (mut params, mut moments) = (self.model.params.clone(), self.moments.clone());
+        let trained = self.model.network().plan_in(self.trainer.scope, 1).trained.min(params.len());
+        let frozen = params.len() - trained;
+        crate::train::swap(&self.trainer.rules.optimizer, &mut params[frozen..], &mut moments);
+        params
     }
 
     /// As [`fit`](Self::fit), but leaves the weights of the last epoch: the run can be stored and, with more epochs or
@@ -214,22 +231,25 @@ impl Run {
             while progress.batch < batches.count() {
                 let batch =
                     gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
-                let lr = trainer.schedule.rate(
-                    trainer.lr,
-                    warmup,
-                    progress.step,
-                    steps_per_epoch,
-                    steps_per_epoch * u64::from(trainer.epochs),
-                );
+                let steps = steps_per_epoch * u64::from(trainer.epochs);
+                let schedule = trainer.schedule;
+                let mut lr = schedule.rate(trainer.lr, warmup, progress.step, steps_per_epoch, steps);
+                if let Schedule::Plateau(_) = schedule {
+                    lr = (f64::from(lr) * progress.plateau.share) as f32;
+                }
                 let lr = observer.rate(progress.step, lr);
                 if !(lr >= 0.0 && lr.is_finite()) {
                     return Err(FitError::Parameter { what: "an observer's learning rate must be 0 or positive" });
                 }
+                let mut rules = trainer.rules;
+                if let Some(momentum) = schedule.momentum(warmup, progress.step, steps_per_epoch, steps) {
+                    rules.optimizer = rules.optimizer.with_momentum(momentum).unwrap_or(rules.optimizer);
+                }
                 let moment = Moment { seed: trainer.seed, step: progress.step, lr };
                 let score = if planned < capacity {
-                    session.step_in_parts(batch, &trainer.rules, moment)
+                    session.step_in_parts(batch, &rules, moment)
                 } else {
-                    session.step(batch, &trainer.rules, moment)
+                    session.step(batch, &rules, moment)
                 };
                 let score = score.map_err(|error| located(error, &layers, progress.epoch, progress.batch))?;
                 progress.score = progress.score.plus(score);
@@ -278,9 +298,19 @@ impl Run {
                     return Err(located(error, &layers, progress.epoch, batch));
                 }
             }
-            let validated = match validation {
-                Some(data) => Some(evaluate(&mut session, &mut gather, &data, trainer.rules.loss, capacity)?),
-                None => None,
+            // What is validated, and kept if it is the best, is what will be used.
+            let averaged = session.swap_weights(&trainer.rules.optimizer)?;
+            let validated =
+                validation.map(|data| evaluate(&mut session, &mut gather, &data, trainer.rules.loss, capacity));
+            let validated = match validated.transpose() {
+                Ok(validated) => validated,
+                Err(error) => {
+                    session.swap_weights(&trainer.rules.optimizer)?;
+                    if let Some(average) = average {
+                        average.exchange(&mut session);
+                    }
+                    return Err(error.into());
+                }
             };
             let record = record(progress, validated, trainer.rules.loss);
             let value = trainer.monitor.value(&record);
@@ -300,6 +330,12 @@ impl Run {
             }
             if let Some(average) = average {
                 average.exchange(&mut session);
+            }
+            if averaged {
+                session.swap_weights(&trainer.rules.optimizer)?;
+            }
+            if let Schedule::Plateau(plateau) = trainer.schedule {
+                plateau.observe(&mut progress.plateau, trainer.monitor.mode(), trainer.lr, value);
             }
             self.history.epochs.push(record);
             let stops = verdict.stop && trainer.early_stopping.is_some();

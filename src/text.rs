@@ -227,14 +227,14 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The arguments of one layer: by position first, then by name.
-struct Arguments<'a> {
+/// The arguments of one layer (or of an optimiser, or a schedule): by position first, then by name.
+pub(crate) struct Arguments<'a> {
     layer: &'a str,
     parts: Vec<&'a str>,
 }
 
 impl<'a> Arguments<'a> {
-    fn new(layer: &'a str, text: &'a str) -> Self {
+    pub(crate) fn new(layer: &'a str, text: &'a str) -> Self {
         Self { layer, parts: text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect() }
     }
 
@@ -265,14 +265,14 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    fn optional<T: core::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {
+    pub(crate) fn optional<T: core::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {
         match self.take(name) {
             None => Ok(default),
             Some(text) => self.read(name, text),
         }
     }
 
-    fn required<T: core::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<T, String> {
+    pub(crate) fn required<T: core::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<T, String> {
         match self.take(name) {
             None => Err(format!("{} needs {wanted}", self.layer)),
             Some(text) => self.read(name, text),
@@ -283,7 +283,7 @@ impl<'a> Arguments<'a> {
         text.parse().map_err(|_| format!("{text:?} is not a value for {name} of {}", self.layer))
     }
 
-    fn finish(self) -> Result<(), String> {
+    pub(crate) fn finish(self) -> Result<(), String> {
         match self.parts.first() {
             None => Ok(()),
             Some(part) => Err(format!("{} does not take {part:?}", self.layer)),

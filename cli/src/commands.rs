@@ -154,9 +154,9 @@ fn of_set(
     choice: &Choice,
 ) -> Option<Measured> {
     let classes: Vec<u32> = values.chunks(model.outputs).map(|row| model.class(row) as u32).collect();
-    let made = match loss {
-        Loss::CrossEntropy | Loss::BinaryCrossEntropy => probabilities(context.level, model, values),
-        _ => Ok(()),
+    let made = match loss.link() {
+        Link::Softmax | Link::Sigmoid => probabilities(context.level, model, values),
+        Link::None => Ok(()),
     };
     let measured = made.and_then(|()| Ok(measure(values, &classes, rows, loss, &model.classes, choice)?));
     measured.map_err(|error| context.show.warn(&format!("{}: {error}", rows.name))).ok()

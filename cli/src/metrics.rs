@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use evenkeel::metrics::{self, Average, Bin, Confusion, Ranking, Scores, ranking};
+use evenkeel::train::Link;
 use evenkeel::{Error, Labels, Loss};
 use serde_json::{Value, json};
 
@@ -113,6 +114,10 @@ pub fn measure(
 ) -> Result<Measured, Error> {
     let count = rows.set.rows();
     let outputs = values.len() / count.max(1);
+    // Margins tell classes apart, but are no probabilities, of which most of these metrics speak.
+    if loss.has_accuracy() && loss.link() == Link::None {
+        return Ok(Measured::Nothing);
+    }
     let labels = match rows.set.labels.unweighted() {
         Labels::Classes(labels) => labels.clone(),
         Labels::Values(targets) if !loss.has_accuracy() => {

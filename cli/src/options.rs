@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Header, Missing, Task};
 
 mod loss;
+mod recipe;
 pub mod resolve;
 
 pub use loss::{LossName, MeanName};
@@ -130,14 +131,16 @@ pub struct TrainOptions {
     /// What weighted losses are divided by [default: rows]
     #[arg(long, value_enum, help_heading = "Training")]
     pub weight_mean: Option<MeanName>,
-    /// How gradients change the weights [default: adam]
-    #[arg(long, value_enum, help_heading = "Training")]
-    pub optimizer: Option<OptimizerName>,
-    /// Learning rate [default: 0.001, 0.01 for sgd]
+    /// How gradients change the weights: sgd, adam, adamw, amsgrad, nadam, adamax, rmsprop, adagrad, adadelta, lion, lamb or
+    /// schedule_free, with constants as in "rmsprop(alpha=0.9, momentum=0.9)" or "rmsprop(keras)" [default: adam]
+    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    pub optimizer: Option<String>,
+    /// Learning rate [default: the optimiser's: 0.001 for adam, 0.01 for sgd]
     #[arg(long, value_name = "RATE", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub lr: Option<f32>,
-    /// constant, step(EPOCHS, FACTOR) or cosine(FLOOR) [default: constant]
+    /// constant, step(EPOCHS, FACTOR), cosine(FLOOR), exponential(GAMMA), polynomial(EPOCHS, POWER), one_cycle,
+    /// cosine_restarts(EPOCHS), cyclic(UP, DOWN, FLOOR) or plateau, which follows --monitor [default: constant]
     #[arg(long, value_name = "TEXT", help_heading = "Training")]
     pub schedule: Option<String>,
     /// Epochs over which the rate rises to its base [default: 0]
@@ -151,7 +154,8 @@ pub struct TrainOptions {
     /// Nesterov's look-ahead for SGD [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub nesterov: Option<bool>,
-    /// AdamW's decoupled decay [default: 0.01]
+    /// Decoupled decay: dense weights shrink by this times the rate each step [default: 0, or what the optimiser has: 0.01 for
+    /// adamw and lamb]
     #[arg(long, value_name = "SHARE", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub weight_decay: Option<f32>,
@@ -159,9 +163,24 @@ pub struct TrainOptions {
     #[arg(long, value_name = "FACTOR", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub l2: Option<f32>,
+    /// L1 penalty on the dense weights; with --l2 an elastic net [default: 0]
+    #[arg(long, value_name = "FACTOR", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub l1: Option<f32>,
     /// Penalise biases and batch norm's parameters as well, as PyTorch does [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub decay_all: Option<bool>,
+    /// After each step, scale the incoming weights of every unit down to this norm; short for --constraint "max_norm(NORM)"
+    #[arg(long, value_name = "NORM", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub max_norm: Option<f32>,
+    /// What dense weights must be after each step: max_norm(LIMIT), non_negative, unit_norm or
+    /// min_max_norm(MIN, MAX, RATE) [default: none]
+    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    pub constraint: Option<String>,
+    /// Factors on the learning rate of layers, counted from 0: 0=0.1,3..6=0.5; 0 leaves a layer's parameters as they are
+    #[arg(long, value_name = "LAYER=FACTOR", help_heading = "Training")]
+    pub layer_lr: Option<String>,
     /// Scale gradients down to this common norm
     #[arg(long, value_name = "NORM", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
@@ -285,18 +304,6 @@ impl From<HeaderName> for Header {
             HeaderName::No => Header::No,
         }
     }
-}
-
-/// Names of [`evenkeel::Optimizer`].
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimizerName {
-    /// Stochastic gradient descent
-    Sgd,
-    /// Adam
-    Adam,
-    /// Adam with decoupled weight decay
-    Adamw,
 }
 
 /// Names of [`Monitor`].

@@ -138,6 +138,11 @@ fn announce(job: &Job<'_>, sets: &Sets, run: &Run) {
             "validation_rows": rows(&sets.validation), "test_rows": rows(&sets.test), "epochs_done": run.progress.epoch,
         }),
     );
+    if run.trainer.rules.optimizer.averages() && run.model.network().has_batch_norm() {
+        job.show.warn(
+            "schedule_free: batch norms keep the statistics of the training weights, not of the averaged ones that are evaluated",
+        );
+    }
     if sets.validation.is_none() && run.trainer.early_stopping.is_some() {
         job.show.warn("no validation data: early stopping looks at the training rows and cannot notice overfitting");
     }

@@ -2,13 +2,12 @@
 
 use super::loss::{self, Loss, Score, Targets};
 use super::parts::{Begun, Norms};
-use super::{Batch, Buffers, Moment, Rules, backward, check_output, forward, norms, optim};
+use super::{Batch, Buffers, Moment, Rules, backward, check_output, forward, norms};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::kernels::groups::from_groups;
 use crate::layer::{Layer, Network, padded};
 use crate::plan::{Plan, Scope};
-use crate::simd::LANES;
 use crate::split::Split;
 
 /// Executes steps of one network.
@@ -149,6 +148,9 @@ impl<'m, P: Split> Session<'m, P> {
     }
 
     pub(super) fn check_moments(&self, rules: &Rules) -> Result<(), Error> {
+        if !cfg!(feature = "rules") && rules.needs_more() {
+            return Err(Error::Rules);
+        }
         check_len("optimiser moments", rules.optimizer.moments_len(&self.plan), self.buffers.moments.len())
     }
 
@@ -173,8 +175,7 @@ impl<'m, P: Split> Session<'m, P> {
         let scale = backward::clip(self.level, network, plan, rules.clip, squares, self.buffers.gradients)
             .ok_or_else(|| backward::first_non_finite_gradient(network, plan, self.buffers.gradients))?;
         norms::update_running(network, plan, rows, false, self.buffers.state, self.buffers.work)?;
-        let factors = rules.optimizer.factors(moment.step, moment.lr, scale, rules.l2);
-        self.update(factors, rules.decay_all)
+        self.update(rules, moment, scale)
     }
 
     /// Forward in training mode, loss and backward: fills [`gradients`](Session::gradients), changes nothing else.
@@ -256,35 +257,5 @@ impl<'m, P: Split> Session<'m, P> {
         let outputs = &work.activations[node.output * self.plan.batch..][..batch.rows * width];
         let delta = &mut work.delta[..batch.rows * width];
         loss::evaluate(self.level, self.split, loss, node.outputs, outputs, batch.targets, of, delta, work.row_losses)
-    }
-
-    fn update(&mut self, factors: optim::Factors, decay_all: bool) -> Result<(), Error> {
-        let params = &mut self.buffers.params[self.plan.frozen()..];
-        let (first, second) = match self.buffers.moments.len() / self.plan.trained.max(1) {
-            0 => (&mut [] as &mut [f32], &mut [] as &mut [f32]),
-            1 => (&mut self.buffers.moments[..], &mut [] as &mut [f32]),
-            _ => self.buffers.moments.split_at_mut(self.plan.trained),
-        };
-        if decay_all || !factors.decays() {
-            return optim::update(self.level, self.split, factors, params, self.buffers.gradients, first, second);
-        }
-        for node in self.network.nodes_in(self.plan.scope).skip(self.plan.first) {
-            let penalised = matches!(node.layer, Layer::Dense { .. });
-            for (part, penalised) in [(node.weights, penalised), (node.bias, false)] {
-                let start = part.behind(self.plan.frozen()).start;
-                let range = start..start + part.len.next_multiple_of(LANES);
-                let factors = if penalised { factors } else { factors.without_decay() };
-                optim::update(
-                    self.level,
-                    self.split,
-                    factors,
-                    &mut params[range.clone()],
-                    &self.buffers.gradients[range.clone()],
-                    first.get_mut(range.clone()).unwrap_or_default(),
-                    second.get_mut(range).unwrap_or_default(),
-                )?;
-            }
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod file;
 mod metrics;
 mod norms;
 mod objectives;
+mod optimizers;
 mod training;
 mod tuning;
 mod values;

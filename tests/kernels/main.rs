@@ -19,6 +19,8 @@ mod losses;
 mod noise;
 mod norms;
 mod optimizer;
+#[cfg(feature = "rules")]
+mod penalty;
 mod random;
 mod refusals;
 mod softmax;

@@ -79,6 +79,17 @@ fn the_average_is_what_is_validated_and_kept() {
     }
 }
 
+#[test]
+fn what_makes_no_average_is_refused() {
+    for (averaging, optimizer) in [
+        (Averaging::Ema { decay: 1.0 }, Optimizer::ADAM),
+        (Averaging::Ema { decay: f64::NAN }, Optimizer::ADAM),
+        (Averaging::Swa { from: 0 }, Optimizer::SCHEDULE_FREE),
+    ] {
+        assert!(Run::new(net(5, "dense(3)"), trainer(averaging).optimizer(optimizer, 0.01)).is_err(), "{averaging:?}");
+    }
+}
+
 /// Early stopping waits for the average to begin.
 #[test]
 fn no_stop_before_the_average() {
