@@ -88,6 +88,11 @@ pub enum Error {
         /// Rows of a part.
         part: usize,
     },
+    /// A ghost batch norm divides a batch itself: it cannot come in parts too.
+    GhostParts {
+        /// The batch norm's index.
+        layer: usize,
+    },
     /// A batch that comes in parts is not complete, or would get more rows than it was begun with.
     PartRows {
         /// Rows that the batch has, with those given.
@@ -299,6 +304,10 @@ impl fmt::Display for Error {
             Error::Parts { rows, part } => write!(
                 f,
                 "a batch of {rows} rows in parts of {part}: up to 256 rows parts may have any size, beyond that a multiple of 256"
+            ),
+            Error::GhostParts { layer } => write!(
+                f,
+                "layer {layer} (bn) normalises ghost batches, which a batch in parts would cut: plan whole batches, or use batches as small as the parts"
             ),
             Error::PartRows { rows, total } => {
                 write!(f, "{rows} rows of a batch that was begun with {total}")

@@ -24,6 +24,7 @@ mod export;
 mod find_lr;
 mod inspect;
 mod many;
+mod recalibrate;
 mod sweep;
 
 pub use compare::compare;
@@ -31,6 +32,7 @@ pub use cv::{Folds, cv};
 pub use export::{Export, export};
 pub use find_lr::find_lr;
 pub use inspect::inspect;
+pub use recalibrate::recalibrate;
 pub use sweep::sweep;
 
 /// What all commands on a model share.

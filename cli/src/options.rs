@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use evenkeel::fit::Monitor;
+use evenkeel::layer::Dialect;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Header, Missing, Task};
@@ -101,6 +102,10 @@ pub struct TrainOptions {
     /// The network: dense(512) bn relu dropout(0.2) dense(10) [default: dense(64) bn relu dropout(0.2) twice, then dense(outputs)]
     #[arg(long, value_name = "TEXT", help_heading = "Network")]
     pub net: Option<String>,
+    /// Whose defaults bn and ln of --net have; with --from weights, whose running variance their batch norms go on with
+    /// (converted for --batch rows) [default: torch]
+    #[arg(long, value_enum, help_heading = "Network")]
+    pub dialect: Option<DialectName>,
     /// Weights to begin with: glorot_uniform, he_normal, lecun_normal, orthogonal, torch_linear, constant(0.1), kaiming_uniform(fan_out, tanh), lsuv, … [default: he_normal]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub init: Option<String>,
@@ -196,6 +201,16 @@ pub struct TrainOptions {
     /// Rows of a batch [default: 64]
     #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     pub batch: Option<usize>,
+    /// Rows that are computed at a time, if less than a batch: the same bits in less memory [default: the batch]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
+    pub micro_batch: Option<usize>,
+    /// Average the weights at the ends of epochs, from epoch N (counted from 0) on; the average is what is validated and exported
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
+    pub swa: Option<u32>,
+    /// Average the weights exponentially, with this share of the old average at each step; the average is what is validated
+    /// and exported
+    #[arg(long, value_name = "DECAY", help_heading = "Training", allow_negative_numbers = true)]
+    pub ema: Option<f64>,
     /// New order of the rows each epoch [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub shuffle: Option<bool>,
@@ -228,6 +243,25 @@ pub struct TrainOptions {
     /// Least seconds between two checkpoints, which are written after an epoch; no result depends on it [default: 2]
     #[arg(long, value_name = "SECONDS", help_heading = "Output", allow_negative_numbers = true)]
     pub checkpoint_seconds: Option<f64>,
+}
+
+/// Names of [`Dialect`].
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DialectName {
+    /// PyTorch: eps 1e-5, momentum 0.1, unbiased running variance
+    Torch,
+    /// Keras: eps 1e-3, momentum 0.99, biased running variance
+    Keras,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Torch => Dialect::Torch,
+            DialectName::Keras => Dialect::Keras,
+        }
+    }
 }
 
 /// Names of [`Task`].

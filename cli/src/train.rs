@@ -197,7 +197,8 @@ fn epochs_until_done(saver: &Saver<'_>, sets: &Sets, run: &mut Run, epochs: &mut
     let train = sets.train.set.view().map_err(Broken::Save)?;
     let validation = sets.validation.as_ref().map(|rows| rows.set.view()).transpose().map_err(Broken::Save)?;
     let trainer = run.trainer;
-    let batches = evenkeel::data::Batches::plan(train.rows(), trainer.batch, run.model.network().has_batch_norm())?;
+    let batches =
+        evenkeel::data::Batches::plan(train.rows(), trainer.batch, trainer.scope.joins_rows(&run.model.network()))?;
     let mode = if job.show.quiet { Mode::Quiet } else { Mode::Auto };
     let mut progress = Progress::new(mode, trainer.epochs, batches.count() as u32)
         .rows_per_epoch(train.rows() as u64)

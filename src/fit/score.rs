@@ -28,7 +28,7 @@ pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(),
 }
 
 /// Index lists are read by a dense layer, as they are.
-fn check_lists(model: &Mlp) -> Result<(), Error> {
+pub(super) fn check_lists(model: &Mlp) -> Result<(), Error> {
     if model.standardize.is_some() {
         return Err(Error::ListsStandardized);
     }
@@ -39,7 +39,7 @@ fn check_lists(model: &Mlp) -> Result<(), Error> {
 }
 
 /// The means and deviations, a public field, must be those of the network's inputs.
-fn check_standardize(model: &Mlp) -> Result<(), Error> {
+pub(super) fn check_standardize(model: &Mlp) -> Result<(), Error> {
     let Some(standardize) = &model.standardize else { return Ok(()) };
     let inputs = model.network().inputs();
     crate::error::check_len("means of the standardisation", inputs, standardize.mean.len())?;

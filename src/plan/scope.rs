@@ -1,6 +1,6 @@
 //! What of a network is trained: the last layers of a pretrained one, all of a new one.
 
-use crate::layer::{Layer, Network};
+use crate::layer::{Layer, Network, NormMode};
 
 /// Where batch norms that are trained take mean and variance from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Scope {
         let layers = network.layers();
         let mut layer = self.first;
         while layer < layers.len() {
-            if matches!(layers[layer], Layer::BatchNorm(_)) && self.uses_batch(layer) {
+            if self.batch_norm_uses_batch(layer, layers[layer]) {
                 return true;
             }
             layer += 1;
@@ -84,8 +84,15 @@ impl Scope {
         false
     }
 
-    /// Whether batch norm `layer` takes its statistics from the batch.
-    pub(crate) const fn uses_batch(&self, layer: usize) -> bool {
-        layer >= self.first && matches!(self.statistics, Statistics::Batch)
+    /// Whether layer `index`, which is `layer`, is a batch norm that takes its statistics from the batch.
+    pub(crate) const fn batch_norm_uses_batch(&self, index: usize, layer: Layer) -> bool {
+        match layer {
+            Layer::BatchNorm(bn) => {
+                index >= self.first
+                    && matches!(self.statistics, Statistics::Batch)
+                    && !matches!(bn.mode, NormMode::Frozen)
+            }
+            _ => false,
+        }
     }
 }

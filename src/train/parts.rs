@@ -13,10 +13,10 @@
 //! cannot do that, so it wants running statistics, or no batch norm.
 
 use super::forward::Pass;
-use super::{AnyBatch, Mean, Moment, Rules, Score, Session, backward};
+use super::{AnyBatch, Mean, Moment, Rules, Score, Session, backward, connect, norms};
 use crate::error::Error;
 use crate::kernels::{accumulate, batchnorm};
-use crate::layer::Layer;
+use crate::layer::{Layer, padded};
 use crate::split::Split;
 use crate::train::Loss;
 
@@ -101,12 +101,9 @@ impl<P: Split> Session<'_, P> {
         self.check_parts(total, planned.min(total))?;
         self.check_rows(&batch, loss)?;
         self.check_batch_norms(total)?;
+        self.check_ghosts(total, planned)?;
         let mut pass = self.pass(Some(moment), &batch.inputs);
-        let mut norm = self.norm_from(0);
-        while let Some(layer) = norm {
-            self.statistics_in_parts(pass, &batch, layer)?;
-            norm = self.norm_from(layer + 1);
-        }
+        self.all_statistics_in_parts(pass, &batch)?;
         pass.norms = Norms::Known;
         self.buffers.gradients.fill(0.0);
         let mut done = self.network.layers().len();
@@ -122,7 +119,7 @@ impl<P: Split> Session<'_, P> {
             score.get_or_insert(sum);
             done = until.min(done.saturating_sub(1));
         }
-        self.sum_squares();
+        self.finish_gradients(moment);
         Ok(score.unwrap_or_default())
     }
 
@@ -208,28 +205,41 @@ impl<P: Split> Session<'_, P> {
             return Err(Error::PartRows { rows, total });
         }
         self.begun = None;
-        self.sum_squares();
+        self.finish_gradients(moment);
         self.change(total, rules, moment)?;
         Ok(score)
     }
 
-    fn check_parts(&self, rows: usize, part: usize) -> Result<(), Error> {
+    pub(super) fn check_parts(&self, rows: usize, part: usize) -> Result<(), Error> {
         if accumulate::fits(rows, part) { Ok(()) } else { Err(Error::Parts { rows, part }) }
+    }
+
+    /// Ghost batches of a batch in parts would be divided between them.
+    fn check_ghosts(&self, total: usize, planned: usize) -> Result<(), Error> {
+        let layers = self.network.layers();
+        let divided = |at: &usize| match layers[*at] {
+            Layer::BatchNorm(bn) => self.joins_at(*at) && norms::ghost_of(bn, total).is_some(),
+            _ => false,
+        };
+        match (0..layers.len()).find(divided) {
+            Some(layer) if total > planned => Err(Error::GhostParts { layer }),
+            _ => Ok(()),
+        }
     }
 
     /// The first batch norm from layer `layer` on that takes its statistics from the batch.
     fn norm_from(&self, layer: usize) -> Option<usize> {
         let layers = self.network.layers();
-        (layer..layers.len()).find(|at| self.joins_rows(*at))
+        (layer..layers.len()).find(|at| self.joins_at(*at))
     }
 
     /// The last one before layer `layer`.
     fn norm_before(&self, layer: usize) -> Option<usize> {
-        (0..layer).rev().find(|at| self.joins_rows(*at))
+        (0..layer).rev().find(|at| self.joins_at(*at))
     }
 
-    fn joins_rows(&self, layer: usize) -> bool {
-        matches!(self.network.layers()[layer], Layer::BatchNorm(_)) && self.plan.scope.uses_batch(layer)
+    fn joins_at(&self, layer: usize) -> bool {
+        self.plan.scope.batch_norm_uses_batch(layer, self.network.layers()[layer])
     }
 
     /// The parts of a batch, each with the number of rows before it.
@@ -241,6 +251,16 @@ impl<P: Split> Session<'_, P> {
             let targets = targets.part(before, rows, outputs);
             (before, AnyBatch { inputs: batch.inputs.part(inputs, before, rows), targets, rows })
         })
+    }
+
+    /// The statistics of all batch norms, in order.
+    pub(super) fn all_statistics_in_parts(&mut self, pass: Pass<'_, P>, batch: &AnyBatch<'_>) -> Result<(), Error> {
+        let mut norm = self.norm_from(0);
+        while let Some(layer) = norm {
+            self.statistics_in_parts(pass, batch, layer)?;
+            norm = self.norm_from(layer + 1);
+        }
+        Ok(())
     }
 
     /// Both passes over all rows for the statistics of batch norm `layer`; those before it have theirs.
@@ -256,10 +276,16 @@ impl<P: Split> Session<'_, P> {
                 pass.run(&self.network, self.buffers.params, self.buffers.state, &part, &mut work)?;
             }
             let cache = node.cache.of_mut(self.plan.carve(self.buffers.work).cache);
+            let cache = norms::split_renorm(cache, padded(node.inputs)).0;
             match sums {
                 Sums::Mean => batchnorm::finish_mean(self.level, batch.rows, cache),
                 Sums::Spread => batchnorm::finish_spread(self.level, batch.rows, bn.eps, cache),
             }
+        }
+        if let Some(renorm) = pass.renorm(&node, bn) {
+            let cache = node.cache.of_mut(self.plan.carve(self.buffers.work).cache);
+            let (params, state) = (&*self.buffers.params, &*self.buffers.state);
+            norms::correct(self.level, &node, (bn, renorm), pass.training, params, state, cache)?;
         }
         Ok(())
     }
@@ -282,8 +308,12 @@ impl<P: Split> Session<'_, P> {
         Ok(score)
     }
 
-    fn sum_squares(&mut self) {
-        let squares = self.plan.carve(self.buffers.work).squares;
+    /// What a whole batch's backward pass does with the sums over its rows, after the last part.
+    fn finish_gradients(&mut self, moment: Moment) {
+        let work = self.plan.carve(self.buffers.work);
+        norms::finish_scales(self.level, &self.network, &self.plan, &work, self.buffers.gradients);
+        connect::finish(self.level, &self.network, &self.plan, moment, self.buffers.gradients);
+        let squares = work.squares;
         backward::sum_squares(self.level, &self.network, &self.plan, squares, self.buffers.gradients);
     }
 }

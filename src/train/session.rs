@@ -2,7 +2,7 @@
 
 use super::loss::{self, Loss, Score, Targets};
 use super::parts::{Begun, Norms};
-use super::{AnyBatch, Buffers, Inputs, Moment, Rules, backward, check_output, forward};
+use super::{AnyBatch, Buffers, Inputs, Moment, Rules, backward, check_output, forward, norms};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::kernels::groups::from_groups;
@@ -155,7 +155,7 @@ impl<'m, P: Split> Session<'m, P> {
     pub(super) fn check_batch_norms(&self, rows: usize) -> Result<(), Error> {
         for node in self.network.nodes_in(self.plan.scope) {
             let Layer::BatchNorm(_) = node.layer else { continue };
-            if self.plan.scope.uses_batch(node.index) {
+            if self.plan.scope.batch_norm_uses_batch(node.index, node.layer) {
                 if rows == 1 {
                     return Err(Error::BatchOfOne);
                 }
@@ -194,7 +194,7 @@ impl<'m, P: Split> Session<'m, P> {
         let (network, plan) = (&self.network, &self.plan);
         let scale = backward::clip(self.level, network, plan, rules.clip, squares, self.buffers.gradients)
             .ok_or_else(|| backward::first_non_finite_gradient(network, plan, self.buffers.gradients))?;
-        forward::update_running(network, plan, rows, self.buffers.state, self.buffers.work)?;
+        norms::update_running(network, plan, rows, false, self.buffers.state, self.buffers.work)?;
         self.update(rules, moment, scale)
     }
 
@@ -227,7 +227,7 @@ impl<'m, P: Split> Session<'m, P> {
         'm: 'b,
     {
         let (level, split, scope, lists) = (self.level, self.split, self.plan.scope, inputs.lists());
-        forward::Pass { level, split, training, scope, lists, before: 0, norms: Norms::OfBatch }
+        forward::Pass { level, split, training, scope, lists, before: 0, norms: Norms::OfBatch, calibrates: false }
     }
 
     /// Loss and hits of a batch in inference mode: running statistics, no dropout. Overwrites the work buffer.

@@ -3,6 +3,7 @@
 mod file;
 mod lists;
 mod metrics;
+mod norms;
 mod objectives;
 mod optimizers;
 mod training;

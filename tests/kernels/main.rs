@@ -16,6 +16,8 @@ mod gradients;
 mod invariance;
 mod layout;
 mod losses;
+mod noise;
+mod norms;
 mod optimizer;
 #[cfg(feature = "rules")]
 mod penalty;

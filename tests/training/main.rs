@@ -1,6 +1,7 @@
 //! Training as a whole: learning, stopping, interruption, bad numbers, memory.
 
 mod augmentation;
+mod averages;
 mod failures;
 mod interrupted;
 mod learning;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use evenkeel::data::{Batches, order};
 use evenkeel::fit::{Run, Trainer};
 use evenkeel::interchange::{InterchangeError, resume};
+use evenkeel::kernels::accumulate::fits;
+use evenkeel::layer::NormMode;
 use evenkeel::model::Standardize;
-use evenkeel::{Level, Mlp, Network, Serial, text};
+use evenkeel::{Error, Layer, Level, Mlp, Network, Serial, text};
 
 use crate::error::{Failure, Kind};
 use crate::history;
@@ -48,6 +50,7 @@ impl Plan {
             Some(base) => given.over(base)?,
             None => given.clone(),
         };
+        spell_out(&mut options)?;
         let Some(from) = options.from.clone() else {
             return Ok(Self { options, origin: Origin::New, out: folder(out)? });
         };
@@ -88,6 +91,7 @@ impl Plan {
                 }
             };
             options = given.over(&base)?;
+            spell_out(&mut options)?;
             // The run began where its configuration says; this checkpoint is only a stop on the way.
             (options.from, options.init) = (base.from, base.init);
         } else if from.canonicalize().ok() == out.join("model.safetensors").canonicalize().ok() {
@@ -127,6 +131,16 @@ pub fn read_config(path: &Path) -> Result<TrainOptions, Failure> {
     })
 }
 
+/// Writes the dialect into the network's text, if there is one: from there on it stands for itself.
+fn spell_out(options: &mut TrainOptions) -> Result<(), Failure> {
+    if let (Some(net), Some(dialect)) = (&options.net, options.dialect) {
+        let layers = text::parse_in(net, dialect.into())
+            .map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))?;
+        (options.net, options.dialect) = (Some(text::print(&layers)), None);
+    }
+    Ok(())
+}
+
 fn parse_net(net: &str) -> Result<Vec<evenkeel::Layer>, Failure> {
     text::parse(net).map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))
 }
@@ -158,7 +172,11 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
     let mut seconds = Vec::new();
     let run = match origin {
         Origin::New => {
-            let layers = parse_net(options.net.as_deref().unwrap_or(&standard_net(sets.outputs)))?;
+            let layers = match (options.net.as_deref(), options.dialect) {
+                (None, Some(dialect)) => text::parse_in(&standard_net(sets.outputs), dialect.into())
+                    .map_err(|error| Failure::new(Kind::Usage, error))?,
+                (net, _) => parse_net(net.unwrap_or(&standard_net(sets.outputs)))?,
+            };
             check_ends(&Network::new(inputs, &layers)?, &sets)?;
             check_memory(&Network::new(inputs, &layers)?, &trainer)?;
             let mut model = Mlp::new(inputs, layers)?;
@@ -178,7 +196,10 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Weights(model) => {
             check_ends(&model.network(), &sets)?;
             check_memory(&model.network(), &trainer)?;
-            let mut model = (**model).clone();
+            let mut model = match options.dialect {
+                Some(dialect) => model.to_dialect(dialect.into(), options.batch())?,
+                None => (**model).clone(),
+            };
             model.classes.clone_from(&sets.classes);
             match (&model.standardize, options.standardize) {
                 (None, Some(true)) => model.standardize = Some(standardisation(&sets)?),
@@ -277,7 +298,8 @@ fn check_memory(network: &Network<'_>, trainer: &Trainer) -> Result<(), Failure>
 
 /// A run stopped within an epoch goes on there: the data must still have as many batches.
 fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
-    let batches = Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm())?;
+    let batches =
+        Batches::plan(sets.train.set.rows(), run.trainer.batch, run.trainer.scope.joins_rows(&run.model.network()))?;
     let steps = u64::from(run.progress.epoch) * batches.count() as u64 + run.progress.batch as u64;
     // All batches of an epoch done is a position too: the validation comes next.
     if run.progress.batch <= batches.count() && run.progress.step == steps {
@@ -306,13 +328,31 @@ fn check_lists(run: &Run, sets: &Sets) -> Result<(), Failure> {
     Err(Failure::new(Kind::Usage, format_args!("{}: {problem}", sets.train.name)))
 }
 
+/// Whether all batches can be computed in parts of so many rows.
+fn check_parts(network: &Network<'_>, batches: &Batches, part: usize) -> Result<(), Failure> {
+    let refuse = |error: Error| Err(Failure::new(Kind::Usage, format_args!("--micro-batch {part}: {error}")));
+    let lengths = || (0..batches.count()).map(|index| batches.range(index).len());
+    if let Some(rows) = lengths().find(|rows| !fits(*rows, part.min(*rows))) {
+        return refuse(Error::Parts { rows, part });
+    }
+    let ghosts = |layer: &Layer| matches!(layer, Layer::BatchNorm(bn) if matches!(bn.mode, NormMode::Ghost { rows } if lengths().any(|len| len > rows + 1)));
+    match network.layers().iter().position(ghosts) {
+        Some(layer) if part < batches.largest() => refuse(Error::GhostParts { layer }),
+        _ => Ok(()),
+    }
+}
+
 /// What the first step would refuse, before files are written.
 fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let outputs = run.model.network().outputs();
-    Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm()).map_err(|error| {
-        let rows = sets.train.set.rows();
+    let (rows, network) = (sets.train.set.rows(), run.model.network());
+    let joins = run.trainer.scope.joins_rows(&network);
+    let batches = Batches::plan(rows, run.trainer.batch, joins).map_err(|error| {
         Failure::new(Kind::Usage, format_args!("--batch {} of {rows} rows: {error}", run.trainer.batch))
     })?;
+    if let Some(part) = run.trainer.part {
+        check_parts(&network, &batches, part)?;
+    }
     for rows in [Some(&sets.train), sets.validation.as_ref(), sets.test.as_ref()].into_iter().flatten() {
         let view = rows.set.view()?;
         view.targets
