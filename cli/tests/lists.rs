@@ -193,6 +193,8 @@ fn mistakes_are_named() {
     refuses(&["--width", "3"], 3, "index 4 is beyond the 3 inputs, the last is 3");
     refuses(&["--standardize", "true"], 2, "not standardised");
     refuses(&["--net", "bn dense(2)"], 2, "dense layer first");
+    refuses(&["--jitter", "0.1"], 2, "--jitter");
+    refuses(&["--categorical", "auto"], 3, "--categorical");
     for option in ["--ignore", "--target"] {
         refuses(&[option, "1"], 3, option);
     }
@@ -201,6 +203,8 @@ fn mistakes_are_named() {
     refuses(&["--labels", "good.svm"], 3, "--labels");
     refuses(&["--index-base", "2"], 2, "--index-base");
     std::fs::write(dir.join("numbers.csv"), "a,b,c,d,label\n1,0,0,1,1\n0,1,0,0,0\n").unwrap();
+    std::fs::write(dir.join("more.svm"), good).unwrap();
+    refused(dir, &["train", "--data", "good.svm,more.svm", "--out", "run"], 3, "another file");
     refuses(&["--validation", "numbers.csv"], 2, "all sets are of one kind");
     std::fs::write(dir.join("wide.svm"), "1 5:1\n0 1:1\n").unwrap();
     refuses(&["--test", "wide.svm"], 3, "index 5 is beyond the 4 inputs");

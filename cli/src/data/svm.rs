@@ -79,6 +79,10 @@ fn refuse_options(file: &str, options: &Options) -> Result<(), Error> {
         "--where"
     } else if !options.ignore.is_empty() {
         "--ignore"
+    } else if options.categorical != super::Categorical::None {
+        "--categorical"
+    } else if options.weight.is_some() {
+        "--weight-column"
     } else if options.group.is_some() {
         "--group"
     } else if options.header != super::Header::Auto {

@@ -319,6 +319,10 @@ fn check_lists(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let first = run.model.layers().first();
     let problem = match (&sets.train.set, first) {
         (Set::Plain(_), _) => return Ok(()),
+        _ if run.trainer.mixup > 0.0 || run.trainer.jitter > 0.0 => {
+            let message = "--mixup and --jitter make other numbers of ones and zeros: they do not go with index lists";
+            return Err(Failure::new(Kind::Usage, message));
+        }
         _ if run.model.standardize.is_some() => evenkeel::Error::ListsStandardized,
         (_, Some(first)) if !matches!(first, evenkeel::Layer::Dense { .. }) => {
             evenkeel::Error::ListsFirst { name: first.name() }
