@@ -3,6 +3,7 @@
 //! Needs only `image` and the kernels. A row's result does not depend on the rows it came with, nor on the length of
 //! the scratch, nor on the threads (numeric contract).
 
+mod lists;
 mod single;
 
 pub use single::Single;

@@ -17,6 +17,7 @@ pub mod math;
 pub mod panels;
 pub mod reduce;
 pub mod softmax;
+pub mod sparse;
 
 /// Length of the chains that sums over an inner dimension or over rows are made of (numeric contract, 2 and 3).
 pub const BLOCK: usize = 256;

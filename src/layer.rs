@@ -3,29 +3,12 @@
 //! A [`Network`] borrows a list of [`Layer`]s whose widths have been checked to join. It owns nothing and computes
 //! nothing; `plan` turns it into lengths and offsets.
 
+mod activation;
+
 use crate::error::Error;
 use crate::simd::LANES;
-
-/// Elementwise non-linearities.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Activation {
-    /// `x` if positive, else 0 (a negative zero stays).
-    Relu,
-    /// `x` if positive, else `slope * x`. PyTorch's default slope is 0.01, the paper's (Maas 2013) too.
-    LeakyRelu {
-        /// Factor on negative inputs, finite and at least 0.
-        slope: f32,
-    },
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `x * Φ(x)` with the exact normal distribution function, PyTorch's and Keras' default form (Hendrycks 2016).
-    Gelu,
-    /// `x * sigmoid(x)`, also called swish (Elfwing 2017).
-    Silu,
-}
+pub use activation::Activation;
+pub(crate) use activation::Needs;
 
 /// Batch normalisation over the rows of a batch, per feature (Ioffe & Szegedy, arXiv 1502.03167).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,21 +83,6 @@ impl Layer {
     }
 }
 
-impl Activation {
-    /// The name in the text form of a network.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Activation::Relu => "relu",
-            Activation::LeakyRelu { .. } => "leaky_relu",
-            Activation::Sigmoid => "sigmoid",
-            Activation::Tanh => "tanh",
-            Activation::Gelu => "gelu",
-            Activation::Silu => "silu",
-        }
-    }
-}
-
 /// Rounds a width up to whole groups of sixteen: the row length of every activation buffer.
 #[must_use]
 pub const fn padded(width: usize) -> usize {
@@ -156,9 +124,9 @@ impl<'a> Network<'a> {
                     };
                     bn.eps > 0.0 && bn.eps <= 1.0 && momentum
                 }
-                Layer::Activation(Activation::LeakyRelu { slope }) => slope >= 0.0 && slope <= f32::MAX,
+                Layer::Activation(activation) => activation.is_valid(),
                 Layer::Dropout { rate } => rate >= 0.0 && rate <= 1.0,
-                Layer::Activation(_) | Layer::Softmax | Layer::LogSoftmax => true,
+                Layer::Softmax | Layer::LogSoftmax => true,
             };
             if !valid {
                 return Err(Error::Layer { layer: index, name: layers[index].name() });

@@ -18,7 +18,7 @@ pub(crate) use buffers::Work;
 pub use scope::{Scope, Statistics};
 
 use crate::kernels::{batchnorm, panels};
-use crate::layer::{Activation, Layer, Network, padded};
+use crate::layer::{Layer, Needs, Network, padded};
 use crate::simd::LANES;
 
 /// A range of a flat slice.
@@ -117,9 +117,9 @@ struct Walk {
 
 impl Walk {
     const fn start(network: &Network<'_>, scope: Scope) -> Self {
-        // The caller's rows come first, copied into groups. Frozen layers with an output of their own write to the other
+        // The caller's rows come first, copied into groups; index lists are read where they lie. Frozen layers with an output of their own write to the other
         // one of two buffers; what trains behind them keeps its values.
-        let mut buffers = [padded(network.inputs()), 0];
+        let mut buffers = [if scope.lists { 0 } else { padded(network.inputs()) }, 0];
         let (mut at, mut index, mut cache) = (0, 0, 0);
         while index < scope.first && index < network.layers().len() {
             let width = padded(network.width_before(index + 1));
@@ -174,13 +174,12 @@ impl Walk {
             Layer::Dense { .. } | Layer::BatchNorm(_) if frozen => (false, Needed::Nothing),
             _ if frozen => (true, Needed::Nothing),
             Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
-            Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),
-            Layer::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
-                (matches!(self.needed, Needed::Nothing), Needed::Sign)
-            }
-            Layer::Activation(Activation::Sigmoid | Activation::Tanh) | Layer::Softmax | Layer::LogSoftmax => {
-                (matches!(self.needed, Needed::Nothing), Needed::Value)
-            }
+            Layer::Activation(activation) => match activation.needs() {
+                Needs::Input => (false, Needed::Nothing),
+                Needs::Sign => (matches!(self.needed, Needed::Nothing), Needed::Sign),
+                Needs::Value => (matches!(self.needed, Needed::Nothing), Needed::Value),
+            },
+            Layer::Softmax | Layer::LogSoftmax => (matches!(self.needed, Needed::Nothing), Needed::Value),
             Layer::Dropout { .. } => {
                 let in_place = !matches!(self.needed, Needed::Value);
                 (in_place, if in_place { self.needed } else { Needed::Nothing })

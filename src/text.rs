@@ -10,6 +10,10 @@
 //! | `dropout(rate)` | |
 //! | `relu` `sigmoid` `tanh` `gelu` `silu` `softmax` `log_softmax` | |
 //! | `leaky_relu` | `slope=0.01` |
+//! | `selu` `gelu_tanh` `softsign` `hard_sigmoid` `hard_swish` `relu6` `mish` | |
+//! | `elu` `celu` | `alpha=1` |
+//! | `softplus` | `beta=1` |
+//! | `thresholded_relu(theta)` | |
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -35,8 +39,30 @@ impl fmt::Display for TextError {
 
 impl core::error::Error for TextError {}
 
-const NAMES: [&str; 11] =
-    ["dense", "bn", "dropout", "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softmax", "log_softmax"];
+const NAMES: [&str; 22] = [
+    "dense",
+    "bn",
+    "dropout",
+    "relu",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "silu",
+    "softmax",
+    "log_softmax",
+    "elu",
+    "selu",
+    "celu",
+    "gelu_tanh",
+    "softplus",
+    "softsign",
+    "hard_sigmoid",
+    "hard_swish",
+    "relu6",
+    "mish",
+    "thresholded_relu",
+];
 
 /// Reads a network's layers.
 ///
@@ -102,6 +128,19 @@ fn layer(name: &str, arguments: &str) -> Result<Layer, String> {
         "tanh" => Layer::Activation(Activation::Tanh),
         "gelu" => Layer::Activation(Activation::Gelu),
         "silu" | "swish" => Layer::Activation(Activation::Silu),
+        "elu" => Layer::Activation(Activation::Elu { alpha: arguments.optional("alpha", 1.0)? }),
+        "selu" => Layer::Activation(Activation::Selu),
+        "celu" => Layer::Activation(Activation::Celu { alpha: arguments.optional("alpha", 1.0)? }),
+        "gelu_tanh" => Layer::Activation(Activation::GeluTanh),
+        "softplus" => Layer::Activation(Activation::Softplus { beta: arguments.optional("beta", 1.0)? }),
+        "softsign" => Layer::Activation(Activation::Softsign),
+        "hard_sigmoid" => Layer::Activation(Activation::HardSigmoid),
+        "hard_swish" | "hard_silu" => Layer::Activation(Activation::HardSwish),
+        "relu6" => Layer::Activation(Activation::Relu6),
+        "mish" => Layer::Activation(Activation::Mish),
+        "thresholded_relu" | "threshold" => Layer::Activation(Activation::ThresholdedRelu {
+            theta: arguments.required("theta", "the value from which on it passes, as in thresholded_relu(1)")?,
+        }),
         "softmax" => Layer::Softmax,
         "log_softmax" => Layer::LogSoftmax,
         _ => return Err(unknown(&name)),
@@ -154,14 +193,14 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The arguments of one layer: by position first, then by name.
-struct Arguments<'a> {
+/// The arguments of one layer (or of an optimiser, or a schedule): by position first, then by name.
+pub(crate) struct Arguments<'a> {
     layer: &'a str,
     parts: Vec<&'a str>,
 }
 
 impl<'a> Arguments<'a> {
-    fn new(layer: &'a str, text: &'a str) -> Self {
+    pub(crate) fn new(layer: &'a str, text: &'a str) -> Self {
         Self { layer, parts: text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect() }
     }
 
@@ -174,14 +213,14 @@ impl<'a> Arguments<'a> {
         positional.then(|| self.parts.remove(0))
     }
 
-    fn optional<T: core::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {
+    pub(crate) fn optional<T: core::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {
         match self.take(name) {
             None => Ok(default),
             Some(text) => self.read(name, text),
         }
     }
 
-    fn required<T: core::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<T, String> {
+    pub(crate) fn required<T: core::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<T, String> {
         match self.take(name) {
             None => Err(format!("{} needs {wanted}", self.layer)),
             Some(text) => self.read(name, text),
@@ -192,7 +231,7 @@ impl<'a> Arguments<'a> {
         text.parse().map_err(|_| format!("{text:?} is not a value for {name} of {}", self.layer))
     }
 
-    fn finish(self) -> Result<(), String> {
+    pub(crate) fn finish(self) -> Result<(), String> {
         match self.parts.first() {
             None => Ok(()),
             Some(part) => Err(format!("{} does not take {part:?}", self.layer)),
@@ -218,6 +257,10 @@ fn word(layer: &Layer) -> String {
             format!("bn(eps={eps}, momentum={momentum}, unbiased={unbiased})")
         }
         Layer::Activation(Activation::LeakyRelu { slope }) => format!("leaky_relu({slope})"),
+        Layer::Activation(Activation::Elu { alpha }) if alpha != 1.0 => format!("elu({alpha})"),
+        Layer::Activation(Activation::Celu { alpha }) if alpha != 1.0 => format!("celu({alpha})"),
+        Layer::Activation(Activation::Softplus { beta }) if beta != 1.0 => format!("softplus({beta})"),
+        Layer::Activation(Activation::ThresholdedRelu { theta }) => format!("thresholded_relu({theta})"),
         Layer::Dropout { rate } => format!("dropout({rate})"),
         ref layer => layer.name().to_string(),
     }
@@ -233,6 +276,8 @@ mod tests {
             "dense(512) bn relu dropout(0.2) dense(10)",
             "dense(3, bias=false) bn(eps=0.001, momentum=none, unbiased=false) leaky_relu(0.2) log_softmax",
             "bn(keras) gelu silu tanh sigmoid softmax",
+            "elu elu(0.5) selu celu celu(2) gelu_tanh softplus softplus(0.3) softsign hard_sigmoid hard_swish relu6 mish",
+            "thresholded_relu(1) thresholded_relu(0.25)",
         ] {
             assert_eq!(print(&parse(text).unwrap()), text);
         }
@@ -253,5 +298,8 @@ mod tests {
         fails("", 1, "no layers");
         fails("dense(8) (3)", 10, "expected a layer");
         fails("dense(4) bn(torhc)", 10, "torch or keras");
+        fails("thresholded_relu", 1, "from which on it passes");
+        fails("softplus(1, threshold=20)", 1, "does not take");
+        fails("hardswish", 1, "did you mean hard_swish");
     }
 }

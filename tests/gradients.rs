@@ -295,6 +295,22 @@ fn activations() {
     check_all("activations", &nets, &[2, 5, 17]);
 }
 
+/// The less usual activations in the same places, with their parameters.
+#[test]
+fn more_activations() {
+    let mut nets = Vec::new();
+    let names = "elu elu(0.4) selu celu celu(1.7) gelu_tanh softplus softplus(2.5) softsign hard_sigmoid hard_swish relu6 \
+                 mish thresholded_relu(0.1)";
+    for name in names.split_whitespace() {
+        nets.push((3, format!("dense(17) {name} dense(3)"), CE));
+        nets.push((17, format!("{name} dense(16) {name} dropout(0.2) dense(1)"), BCE));
+        nets.push((16, format!("dense(33) {name}"), MSE));
+        nets.push((3, format!("dense(5) bn {name} {name} dense(2)"), MSE));
+    }
+    let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, net.as_str(), *loss)).collect();
+    check_all("more activations", &nets, &[2, 5, 17]);
+}
+
 /// Batch norm everywhere: hidden, at the input, at the end, before and after an activation, in chains.
 #[test]
 fn batch_norm() {

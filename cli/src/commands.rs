@@ -97,15 +97,16 @@ pub fn eval(
     };
     let mut scores = Vec::new();
     for (which, rows) in &sets {
-        if rows.set.features != model.inputs {
-            let (found, wanted) = (rows.set.features, model.inputs);
+        if rows.set.features() != model.inputs {
+            let (found, wanted) = (rows.set.features(), model.inputs);
             let message = format!(
                 "{} has {found} columns of inputs, the model takes {wanted}: --ignore leaves some out",
                 rows.name
             );
             return Err(Failure::new(Kind::Data, message));
         }
-        let run = || model.run(context.level, context.pool, &rows.set.inputs, source.batch);
+        let inputs = rows.set.inputs()?;
+        let run = || model.run(context.level, context.pool, inputs, source.batch);
         let mut values = context.pool.enter(run)?;
         let figures = score(&model, &values, rows, loss)?;
         let head = if sets.len() == 1 { String::new() } else { format!("{which:<11} ") };
@@ -197,7 +198,8 @@ pub fn predict(context: &Context<'_>, source: &Source<'_>, wanted: Wanted<'_>) -
     let model = model::read(source.model, source.net)?;
     let outputs = model.outputs;
     let (table, name) = rows::read_inputs(source.data, model.names(), model.inputs)?;
-    let run = || model.run(context.level, context.pool, &table.inputs, source.batch);
+    let inputs = table.any_inputs()?;
+    let run = || model.run(context.level, context.pool, inputs, source.batch);
     let mut values = context.pool.enter(run)?;
     let ids: Vec<u32> = values.chunks(outputs).map(|row| model.class(row) as u32).collect();
     if wanted.probabilities {

@@ -216,6 +216,9 @@ struct DataArgs {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS")]
     ignore: Option<String>,
+    /// What index lists (.svm) call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    index_base: Option<u32>,
     /// What becomes of a category that the model does not know [default: refuse]
     #[arg(long, value_enum)]
     unknown_category: Option<UnknownName>,
@@ -250,6 +253,7 @@ impl DataArgs {
             target: self.target.clone(),
             header: self.header,
             ignore: self.ignore.clone(),
+            index_base: self.index_base,
             unknown_category: self.unknown_category,
             filter: self.filter.clone(),
             ..TrainOptions::default()

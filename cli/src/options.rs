@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Header, Missing, Task};
 
 mod loss;
+mod recipe;
 pub mod resolve;
 
 pub use loss::{LossName, MeanName};
@@ -20,8 +21,8 @@ pub use loss::{LossName, MeanName};
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Training data: CSV, NPY, NPZ (file.npz:array) or IDX, also packed with gzip or zstd; several files with commas or as
-    /// logs/*.csv [default: the UCI digits that ship inside]
+    /// Training data: CSV, NPY, NPZ (file.npz:array), IDX or index lists (.svm), also packed with gzip or zstd; several files
+    /// with commas or as logs/*.csv [default: the UCI digits that ship inside]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// File with the labels of the training data, row for row
@@ -39,6 +40,12 @@ pub struct TrainOptions {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
+    /// Inputs of a row of index lists (.svm) [default: the largest index of the training data]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
+    pub width: Option<usize>,
+    /// What index lists call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    pub index_base: Option<u32>,
     /// Columns of inputs that are categories (auto: those with text in the first row): one input for each category
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub categorical: Option<String>,
@@ -125,14 +132,16 @@ pub struct TrainOptions {
     /// What weighted losses are divided by [default: rows]
     #[arg(long, value_enum, help_heading = "Training")]
     pub weight_mean: Option<MeanName>,
-    /// How gradients change the weights [default: adam]
-    #[arg(long, value_enum, help_heading = "Training")]
-    pub optimizer: Option<OptimizerName>,
-    /// Learning rate [default: 0.001, 0.01 for sgd]
+    /// How gradients change the weights: sgd, adam, adamw, amsgrad, nadam, adamax, rmsprop, adagrad, adadelta, lion, lamb or
+    /// schedule_free, with constants as in "rmsprop(alpha=0.9, momentum=0.9)" or "rmsprop(keras)" [default: adam]
+    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    pub optimizer: Option<String>,
+    /// Learning rate [default: the optimiser's: 0.001 for adam, 0.01 for sgd]
     #[arg(long, value_name = "RATE", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub lr: Option<f32>,
-    /// constant, step(EPOCHS, FACTOR) or cosine(FLOOR) [default: constant]
+    /// constant, step(EPOCHS, FACTOR), cosine(FLOOR), exponential(GAMMA), polynomial(EPOCHS, POWER), one_cycle,
+    /// cosine_restarts(EPOCHS), cyclic(UP, DOWN, FLOOR) or plateau, which follows --monitor [default: constant]
     #[arg(long, value_name = "TEXT", help_heading = "Training")]
     pub schedule: Option<String>,
     /// Epochs over which the rate rises to its base [default: 0]
@@ -146,7 +155,8 @@ pub struct TrainOptions {
     /// Nesterov's look-ahead for SGD [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub nesterov: Option<bool>,
-    /// AdamW's decoupled decay [default: 0.01]
+    /// Decoupled decay: dense weights shrink by this times the rate each step [default: 0, or what the optimiser has: 0.01 for
+    /// adamw and lamb]
     #[arg(long, value_name = "SHARE", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub weight_decay: Option<f32>,
@@ -154,9 +164,24 @@ pub struct TrainOptions {
     #[arg(long, value_name = "FACTOR", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub l2: Option<f32>,
+    /// L1 penalty on the dense weights; with --l2 an elastic net [default: 0]
+    #[arg(long, value_name = "FACTOR", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub l1: Option<f32>,
     /// Penalise biases and batch norm's parameters as well, as PyTorch does [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub decay_all: Option<bool>,
+    /// After each step, scale the incoming weights of every unit down to this norm; short for --constraint "max_norm(NORM)"
+    #[arg(long, value_name = "NORM", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub max_norm: Option<f32>,
+    /// What dense weights must be after each step: max_norm(LIMIT), non_negative, unit_norm or
+    /// min_max_norm(MIN, MAX, RATE) [default: none]
+    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    pub constraint: Option<String>,
+    /// Factors on the learning rate of layers, counted from 0: 0=0.1,3..6=0.5; 0 leaves a layer's parameters as they are
+    #[arg(long, value_name = "LAYER=FACTOR", help_heading = "Training")]
+    pub layer_lr: Option<String>,
     /// Scale gradients down to this common norm
     #[arg(long, value_name = "NORM", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
@@ -251,18 +276,6 @@ impl From<HeaderName> for Header {
             HeaderName::No => Header::No,
         }
     }
-}
-
-/// Names of [`evenkeel::Optimizer`].
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimizerName {
-    /// Stochastic gradient descent
-    Sgd,
-    /// Adam
-    Adam,
-    /// Adam with decoupled weight decay
-    Adamw,
 }
 
 /// Names of [`Monitor`].

@@ -6,6 +6,7 @@ use super::observer::Listener;
 use super::{FitError, History, Monitor, Observer, Run};
 use crate::Level;
 use crate::data::View;
+use crate::layer::Network;
 use crate::model::Mlp;
 use crate::plan::Scope;
 use crate::train::{EarlyStopping, Loss, Optimizer, Rules, Schedule};
@@ -140,16 +141,16 @@ impl Trainer {
     }
 }
 
-pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
+pub(crate) fn check_trainer(trainer: &Trainer, network: &Network<'_>) -> Result<(), FitError> {
     let fails = |what| Err(FitError::Parameter { what });
-    if !trainer.rules.optimizer.is_valid() {
-        return fails("an optimiser constant is outside its range: momentum and betas lie in [0, 1), eps is positive");
+    if let Some(mistake) = trainer.rules.optimizer.mistake() {
+        return fails(mistake);
     }
     if !(trainer.lr > 0.0 && trainer.lr.is_finite()) {
         return fails("the learning rate must be a positive number");
     }
-    if !(trainer.rules.l2 >= 0.0 && trainer.rules.l2.is_finite()) {
-        return fails("the L2 penalty must be 0 or positive");
+    if let Some(mistake) = trainer.rules.mistake(Some(network)) {
+        return fails(mistake);
     }
     if trainer.part == Some(0) {
         return fails("a part of a batch has at least one row");
@@ -163,15 +164,11 @@ pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     if !(trainer.jitter >= 0.0 && trainer.jitter.is_finite()) {
         return fails("the deviation of the noise on the inputs must be 0 or a positive number");
     }
-    let schedule = match trainer.schedule {
-        Schedule::Constant => true,
-        Schedule::Step { every, factor } => every > 0 && factor > 0.0 && factor.is_finite(),
-        Schedule::Cosine { floor } => (0.0..=1.0).contains(&floor),
-    };
-    if !schedule {
-        return fails(
-            "the schedule is outside its range: steps of at least one epoch, a positive factor, a floor in [0, 1]",
-        );
+    if let Some(mistake) = trainer.schedule.mistake() {
+        return fails(mistake);
+    }
+    if trainer.schedule.cycles_momentum() && trainer.rules.optimizer.with_momentum(0.9).is_none() {
+        return fails("the schedule changes the momentum, but the optimiser has none to change: leave momentum out");
     }
     let clip = match trainer.rules.clip {
         crate::train::Clip::None => true,

@@ -14,6 +14,7 @@ use super::{InterchangeError, state_dict};
 use crate::fit::{EpochRecord, History, Progress, Run, Trainer};
 use crate::memory::Buffer;
 use crate::model::Mlp;
+use crate::train::schedule::PlateauState;
 use crate::train::{Optimizer, Score, StopState};
 
 pub(super) const KEY: &str = "evenkeel.run";
@@ -58,6 +59,13 @@ impl Recipe {
             Optimizer::Sgd { .. } => "sgd with momentum",
             Optimizer::Adam { .. } => "adam",
             Optimizer::AdamW { .. } => "adamw",
+            Optimizer::KerasAdam { .. } => "adam of Keras",
+            // What the moments mean depends on these.
+            Optimizer::RmsProp { momentum: 0.0, centered: false, .. } => "rmsprop",
+            Optimizer::RmsProp { momentum: 0.0, centered: true, .. } => "centered rmsprop",
+            Optimizer::RmsProp { centered: false, .. } => "rmsprop with momentum",
+            Optimizer::RmsProp { centered: true, .. } => "centered rmsprop with momentum",
+            other => other.name(),
         };
         Self {
             optimizer: optimizer.into(),
@@ -105,9 +113,9 @@ impl Resume {
     ///
     /// # Errors
     /// [`InterchangeError::Metadata`] for another optimiser, loss, seed, batch size, order of the rows or monitored
-    /// figure.
+    /// figure, and for a figure of the trainer outside its range.
     pub fn with(self, trainer: Trainer) -> Result<Run, InterchangeError> {
-        let Self { model, moments, best, progress, mut history, recipe } = self;
+        let Self { mut model, mut moments, best, progress, mut history, recipe } = self;
         if let Some((what, ours, theirs)) = recipe.difference(&Recipe::of(&trainer)) {
             return Err(broken(&format!("the run's {what} is {ours}, it cannot go on with {theirs}")));
         }
@@ -115,6 +123,8 @@ impl Resume {
         if moments.len() != expected {
             return Err(broken(&format!("the optimiser's state has {} values, not {expected}", moments.len())));
         }
+        crate::fit::check_trainer(&trainer, &model.network()).map_err(|error| broken(&error.to_string()))?;
+        swap(&trainer, &mut model, &mut moments);
         if trainer.early_stopping.is_none_or(|stop| progress.stop.wait < stop.patience) {
             history.stopped_epoch = None;
         }
@@ -135,9 +145,12 @@ pub fn to_bytes(run: &Run) -> Result<Vec<u8>, InterchangeError> {
 /// # Errors
 /// As [`to_bytes`].
 pub fn to_bytes_with(run: &Run, note: &str) -> Result<Vec<u8>, InterchangeError> {
-    let mut tensors = state_dict::tensors(&run.model);
+    // The file is a network too: with the weights that are to be evaluated.
+    let (mut model, mut moments) = (run.model.clone(), run.moments.clone());
+    swap(&run.trainer, &mut model, &mut moments);
+    let mut tensors = state_dict::tensors(&model);
     let flat = |values: &[f32]| Tensor::f32(std::vec![values.len()], values);
-    tensors.insert("run.moments".into(), flat(&run.moments));
+    tensors.insert("run.moments".into(), flat(&moments));
     if let Some((params, state)) = &run.best {
         tensors.insert("run.best.params".into(), flat(params));
         tensors.insert("run.best.state".into(), flat(state));
@@ -160,12 +173,25 @@ pub fn to_bytes_with(run: &Run, note: &str) -> Result<Vec<u8>, InterchangeError>
         "lr": number(progress.lr.into()),
         "best": progress.stop.best.map(|(value, epoch)| json!([number(value), epoch])),
         "wait": progress.stop.wait,
+        "plateau": [
+            progress.plateau.best.map(number),
+            progress.plateau.wait,
+            progress.plateau.cooldown,
+            number(progress.plateau.share),
+        ],
         "best_epoch": run.history.best_epoch,
         "stopped_epoch": run.history.stopped_epoch,
         "epochs": run.history.epochs.iter().map(epoch).collect::<Vec<Value>>(),
     });
     metadata.insert(KEY.into(), value.to_string());
     write(&tensors, metadata)
+}
+
+/// Exchanges training weights and evaluation weights, if the optimiser has both.
+fn swap(trainer: &Trainer, model: &mut Mlp, moments: &mut [f32]) {
+    let trained = model.network().plan_in(trainer.scope, 1).trained.min(model.params.len());
+    let frozen = model.params.len() - trained;
+    crate::train::swap(&trainer.rules.optimizer, &mut model.params[frozen..], moments);
 }
 
 /// Reads a file of [`to_bytes`], or of [`state_dict::to_bytes`].
@@ -220,6 +246,7 @@ fn parse(text: &str) -> Option<(Progress, History, Recipe)> {
         score: Score { loss: float(&value["loss"])?, hits: float(&value["hits"])?, rows: count("rows")? },
         stop: StopState { best, wait: u32::try_from(count("wait")?).ok()? },
         lr: float(&value["lr"])? as f32,
+        plateau: plateau(&value["plateau"])?,
     };
     let history = History {
         best_epoch: maybe_epoch(&value["best_epoch"])?,
@@ -241,6 +268,17 @@ fn parse(text: &str) -> Option<(Progress, History, Recipe)> {
         monitor: value["monitor"].as_str()?.into(),
     };
     sound.then_some((progress, history, recipe))
+}
+
+/// Files of before there was such a schedule have none.
+fn plateau(value: &Value) -> Option<PlateauState> {
+    if value.is_null() {
+        return Some(PlateauState::default());
+    }
+    let count = |value: &Value| u32::try_from(value.as_u64()?).ok();
+    let best = if value[0].is_null() { None } else { Some(float(&value[0]).filter(|best| !best.is_nan())?) };
+    let share = float(&value[3]).filter(|share| (0.0..=1.0).contains(share))?;
+    Some(PlateauState { best, wait: count(&value[1])?, cooldown: count(&value[2])?, share })
 }
 
 fn epoch(record: &EpochRecord) -> Value {

@@ -26,16 +26,19 @@ pub struct Scope {
     pub first: usize,
     /// The statistics of the batch norms that are not frozen.
     pub statistics: Statistics,
+    /// Whether all inputs come as [`IndexLists`](crate::kernels::sparse::IndexLists): then no room is planned for them, which
+    /// for lists of some ones among thousands of features is most of the work buffer.
+    pub lists: bool,
 }
 
 impl Scope {
     /// Everything, as a new network is trained.
-    pub const ALL: Self = Self { first: 0, statistics: Statistics::Batch };
+    pub const ALL: Self = Self { first: 0, statistics: Statistics::Batch, lists: false };
 
     /// Trains layer `first` and all behind it.
     #[must_use]
     pub const fn from_layer(first: usize) -> Self {
-        Self { first, statistics: Statistics::Batch }
+        Self { first, statistics: Statistics::Batch, lists: false }
     }
 
     /// Trains the last `count` dense layers and all that lies behind the first of them; all layers if the network has no
@@ -57,6 +60,13 @@ impl Scope {
     #[must_use]
     pub const fn with_running_statistics(mut self) -> Self {
         self.statistics = Statistics::Running;
+        self
+    }
+
+    /// The same for inputs that are index lists.
+    #[must_use]
+    pub const fn with_lists(mut self) -> Self {
+        self.lists = true;
         self
     }
 

@@ -7,7 +7,7 @@ use crate::Level;
 use crate::error::Error;
 use crate::kernels::dense::TOGETHER;
 use crate::kernels::groups::Rows;
-use crate::kernels::{accumulate, batchnorm, dense, reduce, softmax};
+use crate::kernels::{accumulate, batchnorm, dense, reduce, softmax, sparse};
 use crate::layer::{Layer, Network, padded};
 use crate::plan::{Node, Plan, Work};
 use crate::simd::LANES;
@@ -63,14 +63,18 @@ fn stage<P: Split>(
     let (level, rows, capacity) = (then.level, then.rows, work.capacity());
     let (width, block) = (padded(node.outputs), rows * LANES);
     let output = &work.activations[node.output * capacity..][..rows * width];
-    let input = &work.activations[node.input * capacity..][..rows * padded(node.inputs)];
+    // The first layer reads lists where they lie.
+    let lists = pass.lists.filter(|_| node.index == 0);
+    let input_len = if lists.is_some() { 0 } else { rows * padded(node.inputs) };
+    let input = &work.activations[node.input * capacity..][..input_len];
     let delta = &mut work.delta[..rows * width];
     match node.layer {
         Layer::Dense { outputs, .. } => {
             let shape = (node.inputs, outputs);
             let (weights, bias) = gradients.split_at_mut(node.bias.start - node.weights.start);
             let (weights, bias) = (&mut weights[..node.weights.len], &mut bias[..node.bias.len]);
-            let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
+            let terms = lists.map_or(node.inputs * rows, |lists| lists.ones());
+            let per_task = dense::panels_per_task(outputs, terms, split.workers());
             let squares = node.squares.of_mut(work.squares);
             let panels = |task: usize, delta: &mut [f32], weights: &mut [f32], squares: &mut [f32]| {
                 let per_panel = LANES * node.inputs;
@@ -79,7 +83,13 @@ fn stage<P: Split>(
                 for (((part, delta), (_, weights)), (_, squares)) in parts.zip(dense::parts(squares, 1, TOGETHER)) {
                     let first = task * per_task + part;
                     then.backward(first, &output[first * block..][..delta.len()], delta);
-                    dense::some_weights(level, shape, first, rows, input, delta, weights);
+                    match lists {
+                        None => dense::some_weights(level, shape, first, rows, input, delta, weights),
+                        Some(lists) => {
+                            weights.fill(0.0);
+                            sparse::add_weights(level, shape, first, 0, lists, delta, weights);
+                        }
+                    }
                     // While they are in the cache: the step asks whether all are finite.
                     for (square, panel) in squares.iter_mut().zip(weights.chunks(per_panel)) {
                         *square = reduce::sum_of_squares(level, panel) as f32;
@@ -95,7 +105,14 @@ fn stage<P: Split>(
                 if node.index < stretch.done {
                     let delta = &*delta;
                     split.run([weights], [chunks[1]], &|task, [weights]| {
-                        accumulate::weights(level, shape, task * per_task, pass.before, rows, input, delta, weights);
+                        let first = task * per_task;
+                        match lists {
+                            None => accumulate::weights(level, shape, first, pass.before, rows, input, delta, weights),
+                            Some(lists) => {
+                                let delta = &delta[first * block..];
+                                sparse::add_weights(level, shape, first, pass.before, lists, delta, weights);
+                            }
+                        }
                     });
                     accumulate::column_sums(level, pass.before, rows, delta, bias);
                 }

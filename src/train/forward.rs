@@ -5,10 +5,11 @@
 //! and there is one hand-over between threads for each stage.
 
 use super::parts::{Norms, Sums};
-use super::{Batch, Moment};
+use super::{AnyBatch, Inputs, Moment};
 use crate::Level;
 use crate::error::Error;
 use crate::kernels::groups::{Rows, to_groups};
+use crate::kernels::sparse::{self, IndexLists};
 use crate::kernels::{activation, batchnorm, dense, dropout, softmax};
 use crate::layer::{Layer, Network, padded};
 use crate::plan::{Node, Plan, Scope, Work};
@@ -24,6 +25,8 @@ pub(super) struct Pass<'s, P> {
     pub(super) training: Option<Moment>,
     /// Layers before its first run as in inference.
     pub(super) scope: Scope,
+    /// What the first layer reads, if the inputs are no plain rows.
+    pub(super) lists: Option<IndexLists<'s>>,
     /// Rows of the batch before this part.
     pub(super) before: usize,
     /// Where batch norms that train get their statistics from.
@@ -106,12 +109,14 @@ impl<P: Split> Pass<'_, P> {
         network: &Network<'_>,
         params: &[f32],
         state: &[f32],
-        batch: &Batch<'_>,
+        batch: &AnyBatch<'_>,
         work: &mut Work<'_>,
     ) -> Result<(), Error> {
         let rows = batch.rows;
-        let input = &mut work.activations[..rows * padded(network.inputs())];
-        to_groups(self.split, rows, network.inputs(), batch.inputs, input);
+        if let Inputs::Values(inputs) = batch.inputs {
+            let input = &mut work.activations[..rows * padded(network.inputs())];
+            to_groups(self.split, rows, network.inputs(), inputs, input);
+        }
         let mut nodes = network.nodes_in(self.scope).peekable();
         while let Some(node) = nodes.next() {
             let first = node.index + 1;
@@ -171,6 +176,20 @@ impl<P: Split> Pass<'_, P> {
         let width = padded(node.outputs);
         let block = rows * LANES;
         let (x_len, y_len) = (rows * padded(node.inputs), rows * width);
+        if let (Some(x), Layer::Dense { outputs, .. }, 0) = (self.lists, node.layer, node.index) {
+            let bias = (node.bias.len > 0).then(|| node.bias.of(params));
+            let dense = dense::Dense { inputs: node.inputs, outputs, weights: node.weights.of(params), bias };
+            let y = &mut work.activations[node.output * capacity..][..y_len];
+            let per_task = dense::panels_per_task(outputs, x.ones(), split.workers());
+            split.run([y], [per_task * block], &|task, [y]| {
+                for (part, y) in dense::parts(y, block, dense::TOGETHER) {
+                    let first = task * per_task + part;
+                    sparse::some_panels(level, dense, dense::Last::Nothing, first, x, y);
+                    then.forward(first, y);
+                }
+            });
+            return Ok(());
+        }
         let in_place = node.input == node.output;
         // Outputs lie behind their inputs or in the same place; those of frozen layers may lie before.
         let (x, y): (&[f32], &mut [f32]) = if node.output < node.input {
@@ -296,8 +315,8 @@ pub(super) fn update_running(
 }
 
 /// The layer whose output first was not finite, for a loss that is not.
-pub(super) fn first_non_finite(network: &Network<'_>, scope: Scope, batch: &Batch<'_>, work: &Work<'_>) -> Error {
-    if batch.inputs.iter().any(|value| !value.is_finite()) {
+pub(super) fn first_non_finite(network: &Network<'_>, scope: Scope, batch: &AnyBatch<'_>, work: &Work<'_>) -> Error {
+    if batch.inputs.non_finite() {
         return Error::NonFinite { what: "input", layer: 0 };
     }
     // Of the frozen layers only the last has left its output.

@@ -10,7 +10,7 @@ use evenkeel::{Activation, Layer, Level, Loss, Network, Serial, Targets};
 use crate::file::{File, Tally, ulp};
 
 /// Rows of `cols` values in groups of sixteen columns, as the kernels take them.
-fn pad(values: &[f32], cols: usize) -> Vec<f32> {
+pub(crate) fn pad(values: &[f32], cols: usize) -> Vec<f32> {
     let rows = values.len() / cols;
     let mut groups = vec![0.0; rows * padded(cols)];
     to_groups(&Serial, rows, cols, values, &mut groups);

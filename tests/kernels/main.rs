@@ -17,7 +17,10 @@ mod invariance;
 mod layout;
 mod losses;
 mod optimizer;
+#[cfg(feature = "rules")]
+mod penalty;
 mod random;
 mod refusals;
 mod softmax;
+mod sparse;
 mod tiles;

@@ -4,6 +4,7 @@ mod augmentation;
 mod failures;
 mod interrupted;
 mod learning;
+mod lists;
 mod memory;
 mod observers;
 mod refusals;

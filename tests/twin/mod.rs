@@ -4,6 +4,8 @@
 //! parameter in memory; no arithmetic. Forward and backward stand side by side, the transcendental functions are
 //! `libm`'s.
 
+#[path = "../common/exact.rs"]
+mod exact;
 mod objectives;
 
 use evenkeel::kernels::panels;
@@ -11,6 +13,7 @@ use evenkeel::layer::padded;
 use evenkeel::rng::{Purpose, Stream};
 use evenkeel::train::{Loss, Targets};
 use evenkeel::{Activation, Layer, Network};
+use exact::activation;
 
 /// How batch norm and dropout behave.
 #[derive(Clone, Copy)]
@@ -119,14 +122,30 @@ impl Twin {
         gradients
     }
 
-    /// How far the nearest input of a ReLU is from its kink, for the inputs of all layers.
+    /// How far the nearest input of an activation is from one of its kinks, for the inputs of all layers.
     pub(crate) fn distance_from_kinks(&self, values: &[Vec<f64>]) -> f64 {
-        let kinked = |layer: &TwinLayer| {
-            matches!(layer.layer, Layer::Activation(Activation::Relu | Activation::LeakyRelu { .. }))
-        };
-        let inputs = self.layers.iter().zip(values).filter(|(layer, _)| kinked(layer)).flat_map(|(_, x)| x);
-        // A zero is what dropout left: it stays one under any small change.
-        inputs.filter(|x| **x != 0.0).fold(f64::INFINITY, |least, x| least.min(x.abs()))
+        let mut least = f64::INFINITY;
+        for (layer, x) in self.layers.iter().zip(values) {
+            for kink in kinks(layer.layer).into_iter().filter(|kink| kink.is_finite()) {
+                // A zero is what dropout left: it stays one under any small change.
+                let inputs = x.iter().filter(|x| **x != 0.0);
+                least = inputs.fold(least, |least, x| least.min((x - kink).abs()));
+            }
+        }
+        least
+    }
+}
+
+/// Where a layer's derivative jumps; infinite where it has fewer such places.
+fn kinks(layer: Layer) -> [f64; 2] {
+    const NONE: f64 = f64::INFINITY;
+    let Layer::Activation(kind) = layer else { return [NONE; 2] };
+    match kind {
+        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Selu => [0.0, NONE],
+        Activation::HardSigmoid | Activation::HardSwish => [-3.0, 3.0],
+        Activation::Relu6 => [0.0, 6.0],
+        Activation::ThresholdedRelu { theta } => [f64::from(theta), NONE],
+        _ => [NONE; 2],
     }
 }
 
@@ -254,26 +273,6 @@ impl TwinLayer {
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
-}
-
-/// Value and derivative.
-fn activation(kind: Activation, x: f64) -> (f64, f64) {
-    match kind {
-        Activation::Relu => (x.max(0.0), f64::from(x > 0.0)),
-        Activation::LeakyRelu { slope } => {
-            let factor = if x > 0.0 { 1.0 } else { f64::from(slope) };
-            (factor * x, factor)
-        }
-        Activation::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
-        Activation::Tanh => (libm::tanh(x), 1.0 - libm::tanh(x) * libm::tanh(x)),
-        Activation::Gelu => {
-            let below = 0.5 * libm::erfc(-x * core::f64::consts::FRAC_1_SQRT_2);
-            let density = libm::exp(-0.5 * x * x) / libm::sqrt(core::f64::consts::TAU);
-            (x * below, below + x * density)
-        }
-        Activation::Silu => (x * sigmoid(x), sigmoid(x) * (1.0 + x * sigmoid(-x))),
-        _ => unreachable!("an activation the twin does not know"),
-    }
 }
 
 fn log_softmax(row: &[f64]) -> Vec<f64> {

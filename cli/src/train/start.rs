@@ -13,7 +13,7 @@ use crate::error::{Failure, Kind};
 use crate::history;
 use crate::model::{self, Note};
 use crate::options::TrainOptions;
-use crate::rows::{self, Names, Sets};
+use crate::rows::{self, Names, Set, Sets};
 
 /// What a run starts from.
 #[derive(Clone, Debug)]
@@ -151,9 +151,10 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Run(run, _) => Some(&run.model),
     };
     let classes = known.map_or(&[][..], |model| &model.classes);
-    let sets = rows::read(options, Names { classes, ..Names::default() })?;
+    let inputs = known.map_or(0, |model| model.network().inputs());
+    let sets = rows::read(options, Names { classes, inputs, ..Names::default() })?;
     let trainer = options.trainer(sets.loss, level)?;
-    let inputs = sets.train.set.features;
+    let inputs = sets.train.set.features();
     let mut seconds = Vec::new();
     let run = match origin {
         Origin::New => {
@@ -165,8 +166,9 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
                 model.init(options.init()?, options.seed());
             }
             model.classes.clone_from(&sets.classes);
-            if options.standardize.unwrap_or(true) {
-                model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs));
+            // Lists are taken as they are, numbers are standardised unless the options say otherwise.
+            if options.standardize.unwrap_or(matches!(sets.train.set, Set::Plain(_))) {
+                model.standardize = Some(standardisation(&sets)?);
             }
             if options.init_is_lsuv() {
                 suit_to_data(&mut model, &sets, options, level)?;
@@ -179,7 +181,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             let mut model = (**model).clone();
             model.classes.clone_from(&sets.classes);
             match (&model.standardize, options.standardize) {
-                (None, Some(true)) => model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs)),
+                (None, Some(true)) => model.standardize = Some(standardisation(&sets)?),
                 (Some(_), Some(false)) => return Err(standardised()),
                 _ => {}
             }
@@ -205,6 +207,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         }
     };
     check_fit(&run, &sets)?;
+    check_lists(&run, &sets)?;
     let resolved = options.resolved(sets.loss, text::print(run.model.layers()), run.model.standardize.is_some());
     let note = Note::new(&run.model, &sets.features, &sets.encoding, sets.loss);
     Ok(Started { sets, run, note, resolved, seconds })
@@ -215,13 +218,20 @@ fn suit_to_data(model: &mut Mlp, sets: &Sets, options: &TrainOptions, level: Lev
     const ROWS: usize = 256;
     let mut rows = order(sets.train.set.rows(), options.seed(), 0, true);
     rows.truncate(ROWS);
-    let rows = sets.train.set.subset(&rows);
-    let suited = model.init_lsuv(level, &Serial, &rows.inputs, options.seed());
+    let rows = sets.train.set.subset(&rows)?;
+    let suited = model.init_lsuv(level, &Serial, &rows.as_values()?, options.seed());
     suited.map_err(|error| Failure::new(Kind::Data, format_args!("--init lsuv: {error}")))
 }
 
 fn standard_net(outputs: usize) -> String {
     format!("dense(64) bn relu dropout(0.2) dense(64) bn relu dropout(0.2) dense({outputs})")
+}
+
+/// Mean and deviation of the training rows.
+fn standardisation(sets: &Sets) -> Result<Standardize, Failure> {
+    let why = "index lists are not standardised: their zeros would become other numbers, and all of them would count";
+    let set = sets.train.set.plain("--standardize true", why)?;
+    Ok(Standardize::learn(&set.inputs, set.features))
 }
 
 fn standardised() -> Failure {
@@ -233,9 +243,9 @@ fn standardised() -> Failure {
 fn check_ends(network: &Network<'_>, sets: &Sets) -> Result<(), Failure> {
     let (inputs, outputs) = (network.inputs(), network.outputs());
     let mut problem = None;
-    if inputs != sets.train.set.features {
+    if inputs != sets.train.set.features() {
         problem =
-            Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features));
+            Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features()));
     } else if outputs != sets.outputs {
         let what = match sets.loss {
             loss if loss.takes_classes() => "classes",
@@ -282,6 +292,20 @@ fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
     Err(Failure::at(Kind::Usage, path, message))
 }
 
+/// Index lists are read by a dense layer, as they are.
+fn check_lists(run: &Run, sets: &Sets) -> Result<(), Failure> {
+    let first = run.model.layers().first();
+    let problem = match (&sets.train.set, first) {
+        (Set::Plain(_), _) => return Ok(()),
+        _ if run.model.standardize.is_some() => evenkeel::Error::ListsStandardized,
+        (_, Some(first)) if !matches!(first, evenkeel::Layer::Dense { .. }) => {
+            evenkeel::Error::ListsFirst { name: first.name() }
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Kind::Usage, format_args!("{}: {problem}", sets.train.name)))
+}
+
 /// What the first step would refuse, before files are written.
 fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let outputs = run.model.network().outputs();
@@ -294,8 +318,8 @@ fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
         view.targets
             .check(run.trainer.rules.loss, view.rows(), outputs)
             .map_err(|error| Failure::new(Kind::Data, format_args!("{}: {error}", rows.name)))?;
-        if rows.set.features != sets.train.set.features {
-            let (found, expected) = (rows.set.features, sets.train.set.features);
+        if rows.set.features() != sets.train.set.features() {
+            let (found, expected) = (rows.set.features(), sets.train.set.features());
             let message = format!("{}: {found} inputs, the training rows have {expected}", rows.name);
             return Err(Failure::new(Kind::Data, message));
         }
