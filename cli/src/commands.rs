@@ -155,9 +155,11 @@ fn of_set(
     choice: &Choice,
 ) -> Option<Measured> {
     let classes: Vec<u32> = values.chunks(model.outputs).map(|row| model.class(row) as u32).collect();
-    let made = match loss.link() {
-        Link::Softmax | Link::Sigmoid => probabilities(context.level, model, values),
-        Link::None => Ok(()),
+    let made = match loss {
+        loss if loss.link() != Link::None => probabilities(context.level, model, values),
+        // Outputs are logarithms of rates.
+        Loss::Poisson => Ok(values.iter_mut().for_each(|value| *value = f64::from(*value).exp() as f32)),
+        _ => Ok(()),
     };
     let measured = made.and_then(|()| Ok(measure(values, &classes, rows, loss, &model.classes, choice)?));
     measured.map_err(|error| context.show.warn(&format!("{}: {error}", rows.name))).ok()
