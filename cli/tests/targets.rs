@@ -105,9 +105,7 @@ fn weights_of_one() {
     let plain = ["train", "--data", "clouds.csv", "--net", common::NET, "--epochs", "2", "--out"];
     ok(dir, &[&plain[..], &["plain"]].concat());
     ok(dir, &[&plain[..], &["ones", "--class-weight", "birch:1"]].concat());
-    ok(dir, &[&plain[..], &["even", "--class-weight", "balanced", "--weight-mean", "weights"]].concat());
     assert!(results(&dir.join("plain"))[..2] == results(&dir.join("ones"))[..2]);
-    assert!(results(&dir.join("plain"))[..2] != results(&dir.join("even"))[..2] || report(dir, "even").is_object());
 }
 
 /// Every loss trains, and `eval` on the image gives the loss of the report.
