@@ -13,7 +13,7 @@
 //! cannot do that, so it wants running statistics, or no batch norm.
 
 use super::forward::Pass;
-use super::{AnyBatch, Mean, Moment, Rules, Score, Session, backward, connect, norms};
+use super::{AnyBatch, Mean, Moment, Rules, Score, Session, Targets, backward, connect, norms};
 use crate::error::Error;
 use crate::kernels::{accumulate, batchnorm};
 use crate::layer::{Layer, padded};
@@ -253,6 +253,16 @@ impl<P: Split> Session<'_, P> {
         })
     }
 
+    /// The same without targets, which statistics do not look at: a re-estimation has none.
+    fn parts_of_inputs<'b>(&self, batch: AnyBatch<'b>) -> impl Iterator<Item = (usize, AnyBatch<'b>)> + use<'b, P> {
+        let (inputs, planned) = (self.network.inputs(), self.plan.batch.max(1));
+        (0..batch.rows).step_by(planned).map(move |before| {
+            let rows = planned.min(batch.rows - before);
+            let targets = Targets::Classes(&[]);
+            (before, AnyBatch { inputs: batch.inputs.part(inputs, before, rows), targets, rows })
+        })
+    }
+
     /// The statistics of all batch norms, in order.
     pub(super) fn all_statistics_in_parts(&mut self, pass: Pass<'_, P>, batch: &AnyBatch<'_>) -> Result<(), Error> {
         let mut norm = self.norm_from(0);
@@ -269,7 +279,7 @@ impl<P: Split> Session<'_, P> {
         let Layer::BatchNorm(bn) = node.layer else { return Ok(()) };
         node.cache.of_mut(self.plan.carve(self.buffers.work).cache).fill(0.0);
         for sums in [Sums::Mean, Sums::Spread] {
-            for (before, part) in self.parts(*batch) {
+            for (before, part) in self.parts_of_inputs(*batch) {
                 let lists = part.inputs.lists();
                 let pass = Pass { before, lists, norms: Norms::SumUp { layer, sums }, ..pass };
                 let mut work = self.plan.carve(self.buffers.work);
