@@ -11,7 +11,7 @@ use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
 use crate::kernels::dense::{self, Dense};
 use crate::kernels::groups::{Rows, from_groups, to_groups};
-use crate::kernels::{BLOCK, SECOND_CACHE, activation, part, softmax};
+use crate::kernels::{BLOCK, SECOND_CACHE, activation, part, prelu, softmax};
 use crate::layer::padded;
 use crate::simd::{LANES, Level, Simd, level::kernel};
 use crate::split::{Serial, Split};
@@ -221,6 +221,7 @@ fn check_op(op: &Op<'_>) -> Result<(), Error> {
             check_len("scale", width, scale.len())?;
             check_len("shift", width, shift.len())
         }
+        Op::PRelu { features, slopes } => check_len("slopes", padded(features), slopes.len()),
         Op::Activation { .. } | Op::Softmax { .. } | Op::LogSoftmax { .. } => Ok(()),
     }
 }
@@ -236,6 +237,9 @@ fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [
         Op::Activation { features, activation } => {
             activation::forward(level, split, activation, first(x, rows, features)?);
             Ok(())
+        }
+        Op::PRelu { features, slopes } => {
+            prelu::forward(level, features, rows, false, slopes, first(x, rows, features)?)
         }
         Op::Softmax { features } => softmax::softmax(level, features, rows, first(x, rows, features)?),
         Op::LogSoftmax { features } => softmax::log_softmax(level, features, rows, first(x, rows, features)?),

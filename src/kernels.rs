@@ -15,6 +15,7 @@ pub mod dropout;
 pub mod groups;
 pub mod math;
 pub mod panels;
+pub mod prelu;
 pub mod reduce;
 pub mod softmax;
 

@@ -7,8 +7,8 @@ mod activation;
 
 use crate::error::Error;
 use crate::simd::LANES;
-pub use activation::Activation;
 pub(crate) use activation::Needs;
+pub use activation::{Activation, PRelu};
 
 /// Batch normalisation over the rows of a batch, per feature (Ioffe & Szegedy, arXiv 1502.03167).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +60,8 @@ pub enum Layer {
     Softmax,
     /// `x_i - log Σ exp(x_j)` over the row.
     LogSoftmax,
+    /// ReLU with a trained slope.
+    PRelu(PRelu),
 }
 
 impl Layer {
@@ -67,6 +69,12 @@ impl Layer {
     #[must_use]
     pub const fn dense(outputs: usize) -> Self {
         Self::Dense { outputs, bias: true }
+    }
+
+    /// Whether it has parameters that training changes.
+    #[must_use]
+    pub const fn has_parameters(&self) -> bool {
+        matches!(self, Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::PRelu(_))
     }
 
     /// The layer's name in error messages and in the text form of a network.
@@ -79,6 +87,7 @@ impl Layer {
             Layer::Dropout { .. } => "dropout",
             Layer::Softmax => "softmax",
             Layer::LogSoftmax => "log_softmax",
+            Layer::PRelu(_) => "prelu",
         }
     }
 }
@@ -126,6 +135,7 @@ impl<'a> Network<'a> {
                 }
                 Layer::Activation(activation) => activation.is_valid(),
                 Layer::Dropout { rate } => rate >= 0.0 && rate <= 1.0,
+                Layer::PRelu(prelu) => prelu.init >= -f32::MAX && prelu.init <= f32::MAX,
                 Layer::Softmax | Layer::LogSoftmax => true,
             };
             if !valid {

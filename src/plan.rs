@@ -17,8 +17,8 @@ pub use buffers::Plan;
 pub(crate) use buffers::Work;
 pub use scope::{Scope, Statistics};
 
-use crate::kernels::{batchnorm, panels};
-use crate::layer::{Layer, Needs, Network, padded};
+use crate::kernels::{batchnorm, panels, prelu};
+use crate::layer::{Layer, Needs, Network, PRelu, padded};
 use crate::simd::LANES;
 
 /// A range of a flat slice.
@@ -64,13 +64,13 @@ pub struct Node {
     pub inputs: usize,
     /// Width of its output.
     pub outputs: usize,
-    /// Among the parameters: a dense layer's weights in panels, or a batch norm's scale.
+    /// Among the parameters: a dense layer's weights in panels, a batch norm's scale, or PReLU's slopes.
     pub weights: Part,
     /// Among the parameters: bias or shift, padded; empty if there is none.
     pub bias: Part,
     /// Among the state: a batch norm's running mean, running variance (padded both) and batch count (one group).
     pub state: Part,
-    /// Among the caches: what a batch norm keeps between forward and backward. Frozen ones share a place.
+    /// Among the caches: what a batch norm keeps between forward and backward, a shared slope's sums. Frozen ones share a place.
     pub cache: Part,
     /// Among the sums of squares: one for each panel of a dense layer's weight gradient, none if it is frozen.
     pub squares: Part,
@@ -161,9 +161,15 @@ impl Walk {
                 (outputs, weights, if bias { padded(outputs) } else { 0 }, 0)
             }
             Layer::BatchNorm(_) => (inputs, padded(inputs), padded(inputs), 2 * padded(inputs) + LANES),
+            Layer::PRelu(PRelu { shared, .. }) => (inputs, prelu::slopes_len(inputs, shared), 0, 0),
             _ => (inputs, 0, 0, 0),
         };
-        let cache = if state > 0 { batchnorm::cache_len(padded(inputs)) } else { 0 };
+        let cache = match layer {
+            Layer::BatchNorm(_) => batchnorm::cache_len(padded(inputs)),
+            // The features' sums, of which the gradient of a shared slope is made.
+            Layer::PRelu(PRelu { shared: true, .. }) if !frozen => padded(inputs),
+            _ => 0,
+        };
         let (exact, squares) = match layer {
             Layer::Dense { outputs, .. } => {
                 (panels::weight_len(inputs, outputs), if frozen { 0 } else { panels::panels(outputs) })
@@ -173,7 +179,7 @@ impl Walk {
         let (in_place, needed) = match layer {
             Layer::Dense { .. } | Layer::BatchNorm(_) if frozen => (false, Needed::Nothing),
             _ if frozen => (true, Needed::Nothing),
-            Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
+            Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::PRelu(_) => (false, Needed::Nothing),
             Layer::Activation(activation) => match activation.needs() {
                 Needs::Input => (false, Needed::Nothing),
                 Needs::Sign => (matches!(self.needed, Needed::Nothing), Needed::Sign),
@@ -289,7 +295,7 @@ impl Network<'_> {
         let count = self.layers().len();
         // The backward pass ends at the first trained layer that has parameters.
         let mut first = if scope.first < count { scope.first } else { count };
-        while first < count && !matches!(self.layers()[first], Layer::Dense { .. } | Layer::BatchNorm(_)) {
+        while first < count && !self.layers()[first].has_parameters() {
             first += 1;
         }
         let mut widest = padded(self.outputs());

@@ -14,13 +14,14 @@
 //! | `elu` `celu` | `alpha=1` |
 //! | `softplus` | `beta=1` |
 //! | `thresholded_relu(theta)` | |
+//! | `prelu` | `shared=true`, `init=0.25` |
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use crate::layer::{Activation, BatchNorm, Layer};
+use crate::layer::{Activation, BatchNorm, Layer, PRelu};
 
 /// What is wrong with a network's text, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl fmt::Display for TextError {
 
 impl core::error::Error for TextError {}
 
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "dense",
     "bn",
     "dropout",
@@ -62,6 +63,7 @@ const NAMES: [&str; 22] = [
     "relu6",
     "mish",
     "thresholded_relu",
+    "prelu",
 ];
 
 /// Reads a network's layers.
@@ -140,6 +142,10 @@ fn layer(name: &str, arguments: &str) -> Result<Layer, String> {
         "mish" => Layer::Activation(Activation::Mish),
         "thresholded_relu" | "threshold" => Layer::Activation(Activation::ThresholdedRelu {
             theta: arguments.required("theta", "the value from which on it passes, as in thresholded_relu(1)")?,
+        }),
+        "prelu" => Layer::PRelu(PRelu {
+            shared: arguments.optional("shared", PRelu::TORCH.shared)?,
+            init: arguments.optional("init", PRelu::TORCH.init)?,
         }),
         "softmax" => Layer::Softmax,
         "log_softmax" => Layer::LogSoftmax,
@@ -261,6 +267,9 @@ fn word(layer: &Layer) -> String {
         Layer::Activation(Activation::Celu { alpha }) if alpha != 1.0 => format!("celu({alpha})"),
         Layer::Activation(Activation::Softplus { beta }) if beta != 1.0 => format!("softplus({beta})"),
         Layer::Activation(Activation::ThresholdedRelu { theta }) => format!("thresholded_relu({theta})"),
+        Layer::PRelu(PRelu { shared: false, init: 0.25 }) => String::from("prelu(shared=false)"),
+        Layer::PRelu(PRelu { shared: true, init }) if init != 0.25 => format!("prelu(init={init})"),
+        Layer::PRelu(PRelu { shared: false, init }) => format!("prelu(shared=false, init={init})"),
         Layer::Dropout { rate } => format!("dropout({rate})"),
         ref layer => layer.name().to_string(),
     }
@@ -278,6 +287,7 @@ mod tests {
             "bn(keras) gelu silu tanh sigmoid softmax",
             "elu elu(0.5) selu celu celu(2) gelu_tanh softplus softplus(0.3) softsign hard_sigmoid hard_swish relu6 mish",
             "thresholded_relu(1) thresholded_relu(0.25)",
+            "prelu prelu(shared=false) prelu(init=0.1) prelu(shared=false, init=0)",
         ] {
             assert_eq!(print(&parse(text).unwrap()), text);
         }

@@ -51,7 +51,7 @@ pub(super) enum Step {
     Dense { layer: usize, before: Run, after: Run, activation: Option<Activation> },
     /// A run with no dense layer next to it.
     ScaleShift { run: Run },
-    /// A layer that stays: activation, softmax or log-softmax.
+    /// A layer that stays: activation, PReLU, softmax or log-softmax.
     Layer { layer: usize },
 }
 
@@ -159,6 +159,7 @@ impl<'a> Fold<'a> {
             match node.layer {
                 Layer::Dense { .. } => fold.check_dense(&node)?,
                 Layer::BatchNorm(_) => fold.check_batch_norm(&node)?,
+                Layer::PRelu(_) => check_finite(&node, "slope", node.weights.of(params))?,
                 _ => {}
             }
         }
@@ -197,6 +198,12 @@ impl<'a> Fold<'a> {
             }
         }
         Ok(())
+    }
+
+    /// PReLU's slope of a feature.
+    pub(super) fn slope(&self, layer: usize, shared: bool, feature: usize) -> f64 {
+        let slopes = self.network.node(layer).weights.of(self.params);
+        slopes.get(if shared { 0 } else { feature }).map_or(0.0, |slope| f64::from(*slope))
     }
 
     /// A run as one scale and shift, for the features of group `group`. Padding lanes hold nothing of use.

@@ -50,8 +50,10 @@ pub const RELU6: u32 = 1 << 20;
 pub const MISH: u32 = 1 << 21;
 /// Thresholded ReLU.
 pub const THRESHOLDED_RELU: u32 = 1 << 22;
+/// PReLU.
+pub const PRELU: u32 = 1 << 23;
 /// All of these.
-pub const ALL: u32 = (1 << 23) - 1;
+pub const ALL: u32 = (1 << 24) - 1;
 
 impl Image<'_> {
     /// The kinds of operations that the image has, bits of [`uses`](super::uses).
@@ -68,6 +70,7 @@ impl Image<'_> {
                 Kind::Activation => ACTIVATION,
                 Kind::Softmax => SOFTMAX,
                 Kind::LogSoftmax => LOG_SOFTMAX,
+                Kind::PRelu => PRELU,
             };
             if let Some(activation) = record.activation {
                 uses |= of(activation);

@@ -9,8 +9,8 @@ use super::{Batch, Moment};
 use crate::Level;
 use crate::error::Error;
 use crate::kernels::groups::{Rows, to_groups};
-use crate::kernels::{activation, batchnorm, dense, dropout, softmax};
-use crate::layer::{Layer, Network, padded};
+use crate::kernels::{activation, batchnorm, dense, dropout, prelu, softmax};
+use crate::layer::{Layer, Network, PRelu, padded};
 use crate::plan::{Node, Plan, Scope, Work};
 use crate::rng::{Purpose, Stream};
 use crate::simd::LANES;
@@ -219,6 +219,19 @@ impl<P: Split> Pass<'_, P> {
                         batchnorm::some_normal(level, rows, cache, gamma, beta, x, y);
                         then.forward(first, y);
                     }
+                });
+            }
+            Layer::PRelu(PRelu { shared, .. }) => {
+                let slopes = node.weights.of(params);
+                let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+                split.run([y], [per_task * block], &|task, [y]| {
+                    let first = task * per_task;
+                    if !in_place {
+                        y.copy_from_slice(&x[first * block..][..y.len()]);
+                    }
+                    let slopes = if shared { slopes } else { &slopes[first * LANES..] };
+                    prelu::some_forward(level, rows, shared, slopes, y);
+                    then.forward(first, y);
                 });
             }
             Layer::Softmax | Layer::LogSoftmax => {

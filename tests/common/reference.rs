@@ -247,6 +247,21 @@ impl Reference {
         total.sqrt()
     }
 
+    /// `Σ_r min(x, 0) dy` of each column, for rows of `width` values.
+    pub(crate) fn slope_gradient(self, width: usize, x: &[f32], dy: &[f32]) -> Vec<f32> {
+        let below = |x: f32| if 0.0 < x { 0.0 } else { x };
+        let column = |column: usize| {
+            let at = |row: usize| row * width + column;
+            self.dot(x.len() / width, |row| dy[at(row)], |row| below(x[at(row)]))
+        };
+        (0..width).map(column).collect()
+    }
+
+    /// The sum of a row in sixteen lanes.
+    pub(crate) fn across(self, row: &[f32]) -> f32 {
+        Self::lanes(row, 0.0, |_, lane, x| lane + x, |a, b| a + b)
+    }
+
     pub(crate) fn activation(self, activation: Activation, x: f32) -> f32 {
         match activation {
             Activation::Relu => {

@@ -17,6 +17,7 @@ mod invariance;
 mod layout;
 mod losses;
 mod optimizer;
+mod prelu;
 mod random;
 mod refusals;
 mod softmax;

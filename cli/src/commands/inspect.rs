@@ -159,6 +159,7 @@ fn describe(op: &Op<'_>) -> (String, Value) {
         Op::Activation { features, activation } => named(activation.name(), *features),
         Op::Softmax { features } => named("softmax", *features),
         Op::LogSoftmax { features } => named("log_softmax", *features),
+        Op::PRelu { features, .. } => named("prelu", *features),
         _ => named("unknown", 0),
     }
 }
