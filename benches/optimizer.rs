@@ -7,7 +7,7 @@ use evenkeel::Level;
 use evenkeel::rng::{Purpose, Stream, unit};
 use evenkeel::split::Serial;
 use evenkeel::train::Optimizer;
-use evenkeel::train::optim::update;
+use evenkeel::train::optim::step;
 
 const LEN: usize = 1 << 18;
 
@@ -19,21 +19,33 @@ fn values(layer: u32) -> Vec<f32> {
 fn all(c: &mut Criterion) {
     let (start, gradients) = (values(0), values(1));
     let momentum = Optimizer::Sgd { momentum: 0.9, nesterov: false };
-    for (name, optimizer) in
-        [("sgd", Optimizer::SGD), ("momentum", momentum), ("adam", Optimizer::ADAM), ("adamw", Optimizer::ADAMW)]
-    {
+    for (name, optimizer) in [
+        ("sgd", Optimizer::SGD),
+        ("momentum", momentum),
+        ("adam", Optimizer::ADAM),
+        ("adamw", Optimizer::ADAMW),
+        ("amsgrad", Optimizer::AMSGRAD),
+        ("nadam", Optimizer::NADAM),
+        ("adamax", Optimizer::ADAMAX),
+        ("rmsprop", Optimizer::RMSPROP),
+        ("adagrad", Optimizer::ADAGRAD),
+        ("adadelta", Optimizer::ADADELTA),
+        ("lion", Optimizer::LION),
+        ("lamb", Optimizer::LAMB),
+        ("schedule_free", Optimizer::SCHEDULE_FREE),
+    ] {
         let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Elements(LEN as u64));
         let mut agreed: Option<Vec<f32>> = None;
         for level in Level::available() {
             let mut params = start.clone();
-            let mut first = vec![0.0; if optimizer.moments() > 0 { LEN } else { 0 }];
-            let mut second = vec![0.0; if optimizer.moments() > 1 { LEN } else { 0 }];
-            let mut step = |t, params: &mut [f32]| {
+            let mut moments = [0, 1, 2].map(|at| vec![0.0; if optimizer.moments() > at { LEN } else { 0 }]);
+            let mut go = |t, params: &mut [f32]| {
                 let factors = optimizer.factors(t, 1e-3, 1.0, 1e-4);
-                update(level, &Serial, factors, params, &gradients, &mut first, &mut second)
+                let [first, second, third] = &mut moments;
+                step(level, &Serial, factors, params, &gradients, [first, second, third])
             };
-            step(0, &mut params).expect("the lengths are right");
+            go(0, &mut params).expect("the lengths are right");
             if level.is_exact() {
                 let same = agreed.get_or_insert_with(|| params.clone());
                 assert!(*same == params, "{name} at {level} differs from another level");
@@ -42,7 +54,7 @@ fn all(c: &mut Criterion) {
             group.bench_function(level.name(), |b| {
                 b.iter(|| {
                     t += 1;
-                    step(t, &mut params)
+                    go(t, &mut params)
                 });
             });
         }

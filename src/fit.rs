@@ -3,6 +3,7 @@
 //! A [`Run`] owns everything that training changes and can be stopped at any batch, stored, and continued with the
 //! same bits: the order of the rows and every dropout mask are pure functions of seed, epoch and step.
 
+mod averaged;
 mod batch;
 mod error;
 mod finder;
@@ -19,13 +20,17 @@ use crate::data::{Batches, View, order};
 use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
+use crate::plan::Scope;
 use crate::split::Split;
-use crate::train::{Buffers, EarlyStopping, Loss, Moment, Score, Session, StopState, Targets};
+use crate::train::schedule::PlateauState;
+use crate::train::{Averaging, Buffers, EarlyStopping, Loss, Moment, Schedule, Score, Session, StopState, Targets};
+use averaged::recalibrate;
 use error::located;
 use observer::Listener;
 use score::{Gather, check_data, evaluate};
-use trainer::check_trainer;
+pub(crate) use trainer::check_trainer;
 
+pub use averaged::Averaged;
 pub use error::FitError;
 pub use finder::{RateCurve, RatePoint, RateSearch};
 pub use folds::{CrossValidation, FoldResult, cross_validate, mean_and_deviation};
@@ -49,6 +54,8 @@ pub struct Progress {
     pub stop: StopState,
     /// Learning rate of the last step.
     pub lr: f32,
+    /// What the schedule [`Plateau`](Schedule::Plateau) remembers.
+    pub plateau: PlateauState,
 }
 
 /// A training run: everything that changes while training.
@@ -62,6 +69,8 @@ pub struct Run {
     pub moments: Buffer,
     /// Parameters and state of the best epoch, if they are kept ([`Trainer::restore_best`]).
     pub best: Option<(Buffer, Buffer)>,
+    /// The average of the weights, if one is kept ([`Trainer::averaging`]) and has begun.
+    pub averaged: Option<Averaged>,
     /// Where the run is.
     pub progress: Progress,
     /// What has been.
@@ -75,7 +84,7 @@ impl Run {
     /// [`FitError::Parameter`] for a figure outside its range, [`FitError::Setup`] for a last layer that the loss
     /// contains already.
     pub fn new(model: Mlp, trainer: Trainer) -> Result<Self, FitError> {
-        check_trainer(&trainer)?;
+        check_trainer(&trainer, &model.network())?;
         crate::train::check_output(&model.network(), trainer.rules.loss)?;
         if trainer.mixup > 0.0 && !trainer.rules.loss.mixes() {
             return Err(Error::Mixup { loss: trainer.rules.loss.name() }.into());
@@ -83,7 +92,7 @@ impl Run {
         let plan = model.network().plan_in(trainer.scope, 1);
         let moments = Buffer::zeros(trainer.rules.optimizer.moments_len(&plan));
         let (progress, history) = (Progress::default(), History::default());
-        Ok(Self { model, trainer, moments, best: None, progress, history })
+        Ok(Self { model, trainer, moments, best: None, averaged: None, progress, history })
     }
 
     /// Trains until the epochs are done, early stopping ends it, or the observer breaks; then restores the best
@@ -119,14 +128,31 @@ impl Run {
         Ok(finish)
     }
 
-    /// Puts the weights of the best epoch in place of the present ones, if they were kept.
+    /// Puts the weights of the best epoch in place of the present ones, if they were kept; else the averaged ones, if there
+    /// are any; else, of an optimiser that averages, the present evaluation weights in place of the training weights.
     ///
     /// The run can no longer go on with the bits of one that was never stopped: store it before.
     pub fn restore_best(&mut self) {
-        if let Some((params, state)) = &self.best {
+        let averaged = self.averaged.as_ref().filter(|averaged| averaged.count > 0);
+        let averaged = averaged.map(|averaged| (&averaged.params, &averaged.state));
+        if let Some((params, state)) = self.best.as_ref().map(|(params, state)| (params, state)).or(averaged) {
             self.model.params.copy_from_slice(params);
             self.model.state.copy_from_slice(state);
+        } else {
+            let average = self.evaluation_weights();
+            self.model.params = average;
         }
+    }
+
+    /// The parameters that are to be evaluated now: the model's, or the average of an optimiser that keeps one
+    /// ([`ScheduleFree`](crate::Optimizer::ScheduleFree)), whose training weights the model holds during a run.
+    #[must_use]
+    pub fn evaluation_weights(&self) -> Buffer {
+        let (mut params, mut moments) = (self.model.params.clone(), self.moments.clone());
+        let trained = self.model.network().plan_in(self.trainer.scope, 1).trained.min(params.len());
+        let frozen = params.len() - trained;
+        crate::train::swap(&self.trainer.rules.optimizer, &mut params[frozen..], &mut moments);
+        params
     }
 
     /// As [`fit`](Self::fit), but leaves the weights of the last epoch: the run can be stored and, with more epochs or
@@ -172,9 +198,21 @@ impl Run {
         if self.history.stopped_epoch.is_some() {
             return Ok(Finish::Stopped);
         }
+        let lists = train.inputs.lists().is_some();
+        if validation.is_some_and(|data| data.inputs.lists().is_some() != lists) {
+            return Err(Error::ListsPlanned.into());
+        }
+        if lists && (trainer.mixup > 0.0 || trainer.jitter > 0.0) {
+            let what = "mixup and jitter make other numbers of ones and zeros: they do not go with index lists";
+            return Err(FitError::Parameter { what });
+        }
+        let scope = Scope { lists, ..trainer.scope };
+        if self.averaged.is_none() && trainer.averaging != Averaging::None {
+            self.averaged = Some(Averaged::new(self.model.params.len(), &self.model.state));
+        }
         let capacity = batches.largest();
         let planned = trainer.part.map_or(capacity, |part| part.clamp(1, capacity));
-        let plan = network.plan_in(trainer.scope, planned);
+        let plan = network.plan_in(scope, planned);
         let mut gradients = Buffer::zeros(plan.trained);
         let mut work = Buffer::zeros(plan.work_len());
         let buffers = Buffers {
@@ -188,9 +226,9 @@ impl Run {
             // Even if it has no parameters: then there is nothing to train, but much to look at.
             Session::planned(network, plan, buffers, trainer.level, split)?
         } else {
-            Session::with_scope(network, trainer.scope, planned, buffers, trainer.level, split)?
+            Session::with_scope(network, scope, planned, buffers, trainer.level, split)?
         };
-        let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity);
+        let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity, lists);
         let steps_per_epoch = batches.count() as u64;
         let warmup = (f64::from(trainer.warmup_epochs) * steps_per_epoch as f64) as u64;
         let progress = &mut self.progress;
@@ -203,28 +241,34 @@ impl Run {
             while progress.batch < batches.count() {
                 let batch =
                     gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
-                let lr = trainer.schedule.rate(
-                    trainer.lr,
-                    warmup,
-                    progress.step,
-                    steps_per_epoch,
-                    steps_per_epoch * u64::from(trainer.epochs),
-                );
+                let steps = steps_per_epoch * u64::from(trainer.epochs);
+                let schedule = trainer.schedule;
+                let mut lr = schedule.rate(trainer.lr, warmup, progress.step, steps_per_epoch, steps);
+                if let Schedule::Plateau(_) = schedule {
+                    lr = (f64::from(lr) * progress.plateau.share) as f32;
+                }
                 let lr = observer.rate(progress.step, lr);
                 if !(lr >= 0.0 && lr.is_finite()) {
                     return Err(FitError::Parameter { what: "an observer's learning rate must be 0 or positive" });
                 }
+                let mut rules = trainer.rules;
+                if let Some(momentum) = schedule.momentum(warmup, progress.step, steps_per_epoch, steps) {
+                    rules.optimizer = rules.optimizer.with_momentum(momentum).unwrap_or(rules.optimizer);
+                }
                 let moment = Moment { seed: trainer.seed, step: progress.step, lr };
                 let score = if planned < capacity {
-                    session.step_in_parts(batch, &trainer.rules, moment)
+                    session.step_in_parts(batch, &rules, moment)
                 } else {
-                    session.step(batch, &trainer.rules, moment)
+                    session.step(batch, &rules, moment)
                 };
                 let score = score.map_err(|error| located(error, &layers, progress.epoch, progress.batch))?;
                 progress.score = progress.score.plus(score);
                 progress.lr = lr;
                 progress.step += 1;
                 progress.batch += 1;
+                if let (Averaging::Ema { .. }, Some(averaged)) = (trainer.averaging, &mut self.averaged) {
+                    averaged.take_in(trainer.averaging, &session)?;
+                }
                 let ended = BatchEnd {
                     epoch: progress.epoch,
                     batch: progress.batch - 1,
@@ -247,14 +291,45 @@ impl Run {
                 let batch = progress.batch.saturating_sub(1);
                 return Err(located(Error::NonFinite { what: "weight", layer }, &layers, progress.epoch, batch));
             }
-            let validated = match validation {
-                Some(data) => Some(evaluate(&mut session, &mut gather, &data, trainer.rules.loss, capacity)?),
-                None => None,
+            if let (Averaging::Swa { from }, Some(averaged)) = (trainer.averaging, &mut self.averaged)
+                && progress.epoch >= from
+            {
+                averaged.take_in(trainer.averaging, &session)?;
+            }
+            // From here to the end of the epoch the averaged weights stand in for those that are trained.
+            let mut average = self.averaged.as_mut().filter(|averaged| averaged.count > 0);
+            if let Some(average) = &mut average {
+                average.state.copy_from_slice(session.weights().1);
+                average.exchange(&mut session);
+                let renewed = recalibrate(&mut session, &mut gather, &train, &batches);
+                if let Err(error) = renewed {
+                    average.exchange(&mut session);
+                    let batch = progress.batch.saturating_sub(1);
+                    return Err(located(error, &layers, progress.epoch, batch));
+                }
+            }
+            // What is validated, and kept if it is the best, is what will be used.
+            let averaged = session.swap_weights(&trainer.rules.optimizer)?;
+            let validated =
+                validation.map(|data| evaluate(&mut session, &mut gather, &data, trainer.rules.loss, capacity));
+            let validated = match validated.transpose() {
+                Ok(validated) => validated,
+                Err(error) => {
+                    session.swap_weights(&trainer.rules.optimizer)?;
+                    if let Some(average) = average {
+                        average.exchange(&mut session);
+                    }
+                    return Err(error.into());
+                }
             };
             let record = record(progress, validated, trainer.rules.loss);
             let value = trainer.monitor.value(&record);
             let stopping = trainer.early_stopping.unwrap_or(EarlyStopping::patience(u32::MAX));
-            let stopping = EarlyStopping { mode: trainer.monitor.mode(), ..stopping };
+            let start_from_epoch = match trainer.averaging {
+                Averaging::Swa { from } => stopping.start_from_epoch.max(from),
+                _ => stopping.start_from_epoch,
+            };
+            let stopping = EarlyStopping { mode: trainer.monitor.mode(), start_from_epoch, ..stopping };
             let verdict = stopping.observe(&mut progress.stop, progress.epoch, value);
             if verdict.improved {
                 self.history.best_epoch = Some(progress.epoch);
@@ -262,6 +337,15 @@ impl Run {
                     let (params, state) = session.weights();
                     self.best = Some((params.into(), state.into()));
                 }
+            }
+            if let Some(average) = average {
+                average.exchange(&mut session);
+            }
+            if averaged {
+                session.swap_weights(&trainer.rules.optimizer)?;
+            }
+            if let Schedule::Plateau(plateau) = trainer.schedule {
+                plateau.observe(&mut progress.plateau, trainer.monitor.mode(), trainer.lr, value);
             }
             self.history.epochs.push(record);
             let stops = verdict.stop && trainer.early_stopping.is_some();

@@ -25,13 +25,13 @@
 //!
 //! | bytes | field | |
 //! |---|---|---|
-//! | 0 | kind | 1 dense, 2 scale and shift, 3 activation, 4 softmax, 5 log-softmax; since version 2: 6 PReLU |
+//! | 0 | kind | 1 dense, 2 scale and shift, 3 activation, 4 softmax, 5 log-softmax; since version 2: 6 layer norm, 7 PReLU |
 //! | 1 | weights | 0 `f32`, 1 `f16` (dense only) |
 //! | 2 | activation | 0 none, 1 relu, 2 leaky relu, 3 sigmoid, 4 tanh, 5 gelu, 6 silu (dense: applied last); since version 2: 7 elu, 8 selu, 9 celu, 10 gelu's tanh form, 11 softplus, 12 softsign, 13 hard sigmoid, 14 hard swish, 15 relu6, 16 mish, 17 thresholded relu |
 //! | 3 | reserved | 0 |
-//! | 4..8 | parameter of the activation, `f32` | slope, alpha, beta or theta; 0 if it has none |
+//! | 4..8 | parameter of the activation, `f32` | slope, alpha, beta or theta; eps of a layer norm; 0 if it has none |
 //! | 8..12, 12..16 | inputs and outputs, `u32` each | equal, but for dense |
-//! | 16..24 | offset of weights, of centre, scale and shift, or of slopes, `u64` | 0: none |
+//! | 16..24 | offset of weights, of centre, scale and shift, of a layer norm's scale and shift, or of slopes, `u64` | 0: none |
 //! | 24..32 | offset of bias, `u64` | 0: none |
 //!
 //! Metadata: the number of class names (`u32`: none, or as many as outputs), then each name and at last a free text,
@@ -290,6 +290,11 @@ impl<'a> Image<'a> {
                 Op::ScaleShift { features: outputs, center, scale, shift }
             }
             (Kind::PRelu, _) => Op::PRelu { features: outputs, slopes: vector(record.weights) },
+            (Kind::LayerNorm { eps }, _) => {
+                let [scale, shift] =
+                    [0, 1].map(|part| vector(record.weights.saturating_add(part * vector_bytes(outputs))));
+                Op::LayerNorm { features: outputs, eps, scale, shift }
+            }
             (Kind::Softmax, _) => Op::Softmax { features: outputs },
             (Kind::Activation, Some(activation)) => Op::Activation { features: outputs, activation },
             (Kind::LogSoftmax, _) | (Kind::Activation, None) => Op::LogSoftmax { features: outputs },
@@ -369,6 +374,17 @@ pub enum Op<'a> {
         features: usize,
         /// Padded to sixteen.
         center: &'a [f32],
+        /// Padded to sixteen.
+        scale: &'a [f32],
+        /// Padded to sixteen.
+        shift: &'a [f32],
+    },
+    /// Each row normalised over its features, then scale and shift.
+    LayerNorm {
+        /// Features.
+        features: usize,
+        /// Added to the variance.
+        eps: f32,
         /// Padded to sixteen.
         scale: &'a [f32],
         /// Padded to sixteen.

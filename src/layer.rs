@@ -4,11 +4,15 @@
 //! nothing; `plan` turns it into lengths and offsets.
 
 mod activation;
+mod norm;
 
 use crate::error::Error;
 use crate::simd::LANES;
+
 pub(crate) use activation::Needs;
 pub use activation::{Activation, PRelu};
+pub(crate) use norm::ghosts;
+pub use norm::{Dialect, LayerNorm, NormMode, Renorm};
 
 /// Batch normalisation over the rows of a batch, per feature (Ioffe & Szegedy, arXiv 1502.03167).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,13 +24,15 @@ pub struct BatchNorm {
     pub momentum: Option<f32>,
     /// Which variance the running one collects: PyTorch's is unbiased (`n - 1`), Keras' biased (`n`).
     pub unbiased: bool,
+    /// What it normalises by while it trains: by the statistics of the batch, unless this says otherwise.
+    pub mode: NormMode,
 }
 
 impl BatchNorm {
     /// `torch.nn.BatchNorm1d` as it comes: eps 1e-5, momentum 0.1, unbiased running variance.
-    pub const TORCH: Self = Self { eps: 1e-5, momentum: Some(0.1), unbiased: true };
+    pub const TORCH: Self = Self { eps: 1e-5, momentum: Some(0.1), unbiased: true, mode: NormMode::Batch };
     /// `keras.layers.BatchNormalization` as it comes: eps 1e-3, momentum 0.99 (0.01 here), biased running variance.
-    pub const KERAS: Self = Self { eps: 1e-3, momentum: Some(0.01), unbiased: false };
+    pub const KERAS: Self = Self { eps: 1e-3, momentum: Some(0.01), unbiased: false, mode: NormMode::Batch };
 }
 
 impl Default for BatchNorm {
@@ -62,6 +68,36 @@ pub enum Layer {
     LogSoftmax,
     /// ReLU with a trained slope.
     PRelu(PRelu),
+    /// Normalisation of each row over its features, with trained scale and shift (Ba 2016).
+    LayerNorm(LayerNorm),
+    /// In training each value is multiplied by a normal number of mean 1 and deviation `√(rate / (1 - rate))`; nothing
+    /// happens in inference (Srivastava 2014, section 10; `GaussianDropout` of Keras).
+    GaussianDropout {
+        /// The rate of the dropout with the same variance, from 0 to below 1.
+        rate: f32,
+    },
+    /// In training a normal number of mean 0 is added to each value; nothing happens in inference (`GaussianNoise` of
+    /// Keras).
+    GaussianNoise {
+        /// Its standard deviation, finite and at least 0.
+        stddev: f32,
+    },
+    /// Dropout for SELU networks: in training values are set to SELU's lower limit `-λα` with probability `rate`, then
+    /// all are scaled and shifted so that mean 0 and variance 1 stay what they were; nothing happens in inference
+    /// (Klambauer 2017; `AlphaDropout` of PyTorch and Keras).
+    AlphaDropout {
+        /// Probability of being set, from 0 to 1; 1 gives zeros, as PyTorch's.
+        rate: f32,
+    },
+    /// In training each *weight* of the dense layer that follows is zeroed with probability `rate`, the others are
+    /// divided by `1 - rate`; inference uses all weights, the mean (Wan 2013).
+    ///
+    /// The variant: one mask for each step, shared by its rows (the paper draws one for each row), over weights and not
+    /// biases, and the mean of the weights in inference (the paper matches moments of the outputs by samples).
+    DropConnect {
+        /// Probability of a zero, from 0 to 1.
+        rate: f32,
+    },
 }
 
 impl Layer {
@@ -69,12 +105,6 @@ impl Layer {
     #[must_use]
     pub const fn dense(outputs: usize) -> Self {
         Self::Dense { outputs, bias: true }
-    }
-
-    /// Whether it has parameters that training changes.
-    #[must_use]
-    pub const fn has_parameters(&self) -> bool {
-        matches!(self, Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::PRelu(_))
     }
 
     /// The layer's name in error messages and in the text form of a network.
@@ -88,7 +118,31 @@ impl Layer {
             Layer::Softmax => "softmax",
             Layer::LogSoftmax => "log_softmax",
             Layer::PRelu(_) => "prelu",
+            Layer::LayerNorm(_) => "ln",
+            Layer::GaussianDropout { .. } => "gaussian_dropout",
+            Layer::GaussianNoise { .. } => "gaussian_noise",
+            Layer::AlphaDropout { .. } => "alpha_dropout",
+            Layer::DropConnect { .. } => "dropconnect",
         }
+    }
+
+    /// Whether it has parameters that are trained.
+    #[must_use]
+    pub const fn has_parameters(&self) -> bool {
+        matches!(self, Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_))
+    }
+
+    /// Whether it is nothing in inference: dropout and its kin.
+    #[must_use]
+    pub const fn is_noise(&self) -> bool {
+        matches!(
+            self,
+            Layer::Dropout { .. }
+                | Layer::GaussianDropout { .. }
+                | Layer::GaussianNoise { .. }
+                | Layer::AlphaDropout { .. }
+                | Layer::DropConnect { .. }
+        )
     }
 }
 
@@ -131,7 +185,15 @@ impl<'a> Network<'a> {
                         Some(momentum) => momentum >= 0.0 && momentum <= 1.0,
                         None => true,
                     };
-                    bn.eps > 0.0 && bn.eps <= 1.0 && momentum
+                    bn.eps > 0.0 && bn.eps <= 1.0 && momentum && bn.mode.is_valid()
+                }
+                Layer::LayerNorm(LayerNorm { eps }) => eps > 0.0 && eps <= 1.0,
+                Layer::GaussianDropout { rate } => rate >= 0.0 && rate < 1.0,
+                Layer::GaussianNoise { stddev } => stddev >= 0.0 && stddev <= f32::MAX,
+                Layer::AlphaDropout { rate } => rate >= 0.0 && rate <= 1.0,
+                Layer::DropConnect { rate } => {
+                    let follows = index + 1 < layers.len() && matches!(layers[index + 1], Layer::Dense { .. });
+                    rate >= 0.0 && rate <= 1.0 && follows
                 }
                 Layer::Activation(activation) => activation.is_valid(),
                 Layer::Dropout { rate } => rate >= 0.0 && rate <= 1.0,
@@ -170,12 +232,14 @@ impl<'a> Network<'a> {
         self.layers
     }
 
-    /// Whether any layer is a batch norm: then a training batch needs two rows or more.
+    /// Whether any layer is a batch norm with the statistics of its batch: then a training batch needs two rows or more.
     #[must_use]
     pub const fn has_batch_norm(&self) -> bool {
         let mut index = 0;
         while index < self.layers.len() {
-            if matches!(self.layers[index], Layer::BatchNorm(_)) {
+            if let Layer::BatchNorm(bn) = self.layers[index]
+                && !matches!(bn.mode, NormMode::Frozen)
+            {
                 return true;
             }
             index += 1;

@@ -187,6 +187,7 @@ impl Mlp {
                 Layer::PRelu(prelu) => {
                     node.weights.of_mut(&mut self.params)[..prelu.slopes(node.inputs)].fill(prelu.init);
                 }
+                Layer::LayerNorm(_) => node.weights.of_mut(&mut self.params)[..node.inputs].fill(1.0),
                 _ => {}
             }
         }
@@ -199,7 +200,7 @@ impl Mlp {
             .nodes()
             .map(|node| match node.layer {
                 Layer::Dense { outputs, bias } => outputs * (node.inputs + usize::from(bias)),
-                Layer::BatchNorm(_) => 2 * node.inputs,
+                Layer::BatchNorm(_) | Layer::LayerNorm(_) => 2 * node.inputs,
                 Layer::PRelu(prelu) => prelu.slopes(node.inputs),
                 _ => 0,
             })

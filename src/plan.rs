@@ -18,7 +18,7 @@ pub(crate) use buffers::Work;
 pub use scope::{Scope, Statistics};
 
 use crate::kernels::{batchnorm, panels, prelu};
-use crate::layer::{Layer, Needs, Network, PRelu, padded};
+use crate::layer::{BatchNorm, Layer, Needs, Network, NormMode, PRelu, ghosts, padded};
 use crate::simd::LANES;
 
 /// A range of a flat slice.
@@ -89,6 +89,19 @@ const fn whole_groups(len: usize) -> usize {
     }
 }
 
+/// Values for each row behind a layer's output: what a layer norm found for the row.
+const fn behind(layer: Layer) -> usize {
+    if matches!(layer, Layer::LayerNorm(_)) { LANES } else { 0 }
+}
+
+/// Length of the caches that a ghost batch norm of `width` features keeps behind its output, in as many rows of `width` values
+/// as the batch has: with ghost batches of 8 rows or more, five groups for each are no more than that, from 10 rows on;
+/// fewer rows are one ghost batch, which has the layer's own cache.
+pub(crate) const fn ghost_caches(width: usize, rows: usize, ghost: usize) -> usize {
+    let count = ghosts(rows, ghost);
+    if count > 1 { batchnorm::cache_len(width) * count } else { 0 }
+}
+
 /// What the layers so far still need of the current buffer in the backward pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Needed {
@@ -117,9 +130,9 @@ struct Walk {
 
 impl Walk {
     const fn start(network: &Network<'_>, scope: Scope) -> Self {
-        // The caller's rows come first, copied into groups. Frozen layers with an output of their own write to the other
+        // The caller's rows come first, copied into groups; index lists are read where they lie. Frozen layers with an output of their own write to the other
         // one of two buffers; what trains behind them keeps its values.
-        let mut buffers = [padded(network.inputs()), 0];
+        let mut buffers = [if scope.lists { 0 } else { padded(network.inputs()) }, 0];
         let (mut at, mut index, mut cache) = (0, 0, 0);
         while index < scope.first && index < network.layers().len() {
             let width = padded(network.width_before(index + 1));
@@ -130,9 +143,10 @@ impl Walk {
                         cache = batchnorm::cache_len(width);
                     }
                 }
-                Layer::Dense { .. } => at = 1 - at,
+                Layer::Dense { .. } | Layer::LayerNorm(_) => at = 1 - at,
                 _ => {}
             }
+            let width = width.saturating_add(behind(network.layers()[index]));
             if width > buffers[at] {
                 buffers[at] = width;
             }
@@ -162,9 +176,13 @@ impl Walk {
             }
             Layer::BatchNorm(_) => (inputs, padded(inputs), padded(inputs), 2 * padded(inputs) + LANES),
             Layer::PRelu(PRelu { shared, .. }) => (inputs, prelu::slopes_len(inputs, shared), 0, 0),
+            Layer::LayerNorm(_) => (inputs, padded(inputs), padded(inputs), 0),
             _ => (inputs, 0, 0, 0),
         };
         let cache = match layer {
+            Layer::BatchNorm(BatchNorm { mode: NormMode::Renorm(_), .. }) if !frozen => {
+                batchnorm::cache_len(padded(inputs)) + batchnorm::corrections_len(padded(inputs))
+            }
             Layer::BatchNorm(_) => batchnorm::cache_len(padded(inputs)),
             // The features' sums, of which the gradient of a shared slope is made.
             Layer::PRelu(PRelu { shared: true, .. }) if !frozen => padded(inputs),
@@ -177,9 +195,9 @@ impl Walk {
             _ => (weights, 0),
         };
         let (in_place, needed) = match layer {
-            Layer::Dense { .. } | Layer::BatchNorm(_) if frozen => (false, Needed::Nothing),
+            Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) => (false, Needed::Nothing),
             _ if frozen => (true, Needed::Nothing),
-            Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::PRelu(_) => (false, Needed::Nothing),
+            Layer::PRelu(_) => (false, Needed::Nothing),
             Layer::Activation(activation) => match activation.needs() {
                 Needs::Input => (false, Needed::Nothing),
                 Needs::Sign => (matches!(self.needed, Needed::Nothing), Needed::Sign),
@@ -190,6 +208,12 @@ impl Walk {
                 let in_place = !matches!(self.needed, Needed::Value);
                 (in_place, if in_place { self.needed } else { Needed::Nothing })
             }
+            // They change signs too.
+            Layer::GaussianDropout { .. } | Layer::GaussianNoise { .. } | Layer::AlphaDropout { .. } => {
+                (matches!(self.needed, Needed::Nothing), Needed::Nothing)
+            }
+            // Does nothing to the values: it is the dense layer behind it that draws.
+            Layer::DropConnect { .. } => (true, self.needed),
         };
         let output = if in_place {
             self.current
@@ -197,7 +221,12 @@ impl Walk {
             if self.current == 0 { self.second } else { 0 }
         } else {
             let fresh = self.activations;
-            self.activations = self.activations.saturating_add(padded(outputs));
+            let behind = match layer {
+                // What a ghost batch norm keeps of each ghost batch: `ghost_caches` says why it fits.
+                Layer::BatchNorm(BatchNorm { mode: NormMode::Ghost { .. }, .. }) => padded(outputs),
+                _ => behind(layer),
+            };
+            self.activations = self.activations.saturating_add(padded(outputs)).saturating_add(behind);
             fresh
         };
         let node = Node {
@@ -300,6 +329,7 @@ impl Network<'_> {
         }
         let mut widest = padded(self.outputs());
         let mut transposed = 0;
+        let mut masked = 0;
         let mut at = first;
         while at < count {
             let node = self.node_in(scope, at);
@@ -314,6 +344,13 @@ impl Network<'_> {
                 if turned > transposed {
                     transposed = turned;
                 }
+            }
+            if at > 0
+                && at > scope.first
+                && matches!(self.layers()[at - 1], Layer::DropConnect { .. })
+                && node.weights.len > masked
+            {
+                masked = whole_groups(node.weights.len);
             }
             at += 1;
         }
@@ -336,6 +373,7 @@ impl Network<'_> {
             delta: batch.saturating_mul(widest),
             cache: end.cache,
             transposed,
+            masked,
             row_losses: batch.saturating_mul(2),
             squares: end.squares,
         }

@@ -59,26 +59,44 @@
 pub mod augment;
 pub mod loss;
 pub mod optim;
+pub mod penalty;
+pub mod schedule;
 pub mod stop;
 
 mod arrays;
+pub mod average;
 mod backward;
+mod batch;
+mod calibrate;
+mod connect;
 mod forward;
 mod keeper;
+mod norms;
 mod parts;
+mod rates;
 mod session;
+mod update;
 
 use crate::error::Error;
 use crate::layer::{Layer, Network};
 
 pub use arrays::Arrays;
+pub use average::{Averager, Averaging};
+pub use batch::{AnyBatch, Inputs, ListBatch};
+#[cfg(feature = "alloc")]
+pub(crate) use forward::batches_seen;
 #[cfg(feature = "safetensors")]
-pub(crate) use forward::{batches_seen, set_batches_seen};
+pub(crate) use forward::set_batches_seen;
 pub use keeper::Keeper;
 pub use loss::{Link, Loss, Mean, Mixed, Score, Targets, Weighted};
-pub use optim::{Optimizer, Schedule};
+pub use optim::{Dialect, Optimizer};
+pub use penalty::Constraint;
+pub use rates::LayerRates;
+pub use schedule::Schedule;
 pub use session::Session;
 pub use stop::{EarlyStopping, Mode, StopState};
+#[cfg(feature = "alloc")]
+pub(crate) use update::swap;
 
 /// What one step does with its gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,18 +107,38 @@ pub struct Rules {
     pub optimizer: Optimizer,
     /// `l2 * w` is added to the gradient of each penalised parameter (`weight_decay` of PyTorch's SGD and Adam).
     pub l2: f32,
-    /// Whether L2 and AdamW's decay also reach biases and batch norm's scale and shift. PyTorch does that by
+    /// Whether L1, L2 and weight decay also reach biases and batch norm's scale and shift. PyTorch does that by
     /// default; penalising only dense weights (false) is the usual advice.
     pub decay_all: bool,
     /// Limit on the gradients.
     pub clip: Clip,
+    /// `l1 * sign(w)` is added to the gradient of each penalised parameter, after clipping: [`gradients`](Session::gradients)
+    /// then holds the sum.
+    pub l1: f32,
+    /// Penalised parameters shrink by `lr * weight_decay` of themselves before each step, whatever the optimiser (Keras'
+    /// `weight_decay`); [`AdamW`](Optimizer::AdamW) has its own.
+    pub weight_decay: f32,
+    /// What the weights of dense layers must be after each step.
+    pub constraint: Constraint,
+    /// Factors on the learning rate, layer by layer.
+    pub layer_rates: LayerRates,
 }
 
 impl Rules {
     /// Adam on a loss, with no penalty and no clipping.
     #[must_use]
     pub const fn new(loss: Loss, optimizer: Optimizer) -> Self {
-        Self { loss, optimizer, l2: 0.0, decay_all: false, clip: Clip::None }
+        Self {
+            loss,
+            optimizer,
+            l2: 0.0,
+            decay_all: false,
+            clip: Clip::None,
+            l1: 0.0,
+            weight_decay: 0.0,
+            constraint: Constraint::None,
+            layer_rates: LayerRates::ONE,
+        }
     }
 }
 

@@ -386,7 +386,7 @@ fn every_refusal_is_typed() {
     // Operation 0 is the scale and shift of the inputs, 1 SiLU, 2 scale and shift, 3 leaky ReLU, then dense.
     let at = |op: usize| 64 + 32 * op;
     assert_eq!(with(at(0), &[0]), record(0, "kind"));
-    assert_eq!(with(at(0), &[7]), record(0, "kind"));
+    assert_eq!(with(at(0), &[8]), record(0, "kind"));
     assert_eq!(with(at(0) + 1, &[1]), record(0, "type of weights"));
     assert_eq!(with(at(4) + 1, &[2]), record(4, "type of weights"));
     assert_eq!(with(at(0) + 2, &[1]), record(0, "activation"));

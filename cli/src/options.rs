@@ -7,11 +7,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use evenkeel::fit::Monitor;
+use evenkeel::layer::Dialect;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Header, Missing, Task};
 
 mod loss;
+mod recipe;
 pub mod resolve;
 
 pub use loss::{LossName, MeanName};
@@ -20,8 +22,8 @@ pub use loss::{LossName, MeanName};
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Training data: CSV, NPY, NPZ (file.npz:array) or IDX, also packed with gzip or zstd; several files with commas or as
-    /// logs/*.csv [default: the UCI digits that ship inside]
+    /// Training data: CSV, NPY, NPZ (file.npz:array), IDX or index lists (.svm), also packed with gzip or zstd; several files
+    /// with commas or as logs/*.csv [default: the UCI digits that ship inside]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// File with the labels of the training data, row for row
@@ -39,6 +41,12 @@ pub struct TrainOptions {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
+    /// Inputs of a row of index lists (.svm) [default: the largest index of the training data]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
+    pub width: Option<usize>,
+    /// What index lists call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    pub index_base: Option<u32>,
     /// Columns of inputs that are categories (auto: those with text in the first row): one input for each category
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub categorical: Option<String>,
@@ -94,6 +102,10 @@ pub struct TrainOptions {
     /// The network: dense(512) bn relu dropout(0.2) dense(10) [default: dense(64) bn relu dropout(0.2) twice, then dense(outputs)]
     #[arg(long, value_name = "TEXT", help_heading = "Network")]
     pub net: Option<String>,
+    /// Whose defaults bn and ln of --net have; with --from weights, whose running variance their batch norms go on with
+    /// (converted for --batch rows) [default: torch]
+    #[arg(long, value_enum, help_heading = "Network")]
+    pub dialect: Option<DialectName>,
     /// Weights to begin with: glorot_uniform, he_normal, lecun_normal, orthogonal, torch_linear, constant(0.1), kaiming_uniform(fan_out, tanh), lsuv, … [default: he_normal]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub init: Option<String>,
@@ -125,14 +137,16 @@ pub struct TrainOptions {
     /// What weighted losses are divided by [default: rows]
     #[arg(long, value_enum, help_heading = "Training")]
     pub weight_mean: Option<MeanName>,
-    /// How gradients change the weights [default: adam]
-    #[arg(long, value_enum, help_heading = "Training")]
-    pub optimizer: Option<OptimizerName>,
-    /// Learning rate [default: 0.001, 0.01 for sgd]
+    /// How gradients change the weights: sgd, adam, adamw, amsgrad, nadam, adamax, rmsprop, adagrad, adadelta, lion, lamb or
+    /// schedule_free, with constants as in "rmsprop(alpha=0.9, momentum=0.9)" or "rmsprop(keras)" [default: adam]
+    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    pub optimizer: Option<String>,
+    /// Learning rate [default: the optimiser's: 0.001 for adam, 0.01 for sgd]
     #[arg(long, value_name = "RATE", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub lr: Option<f32>,
-    /// constant, step(EPOCHS, FACTOR) or cosine(FLOOR) [default: constant]
+    /// constant, step(EPOCHS, FACTOR), cosine(FLOOR), exponential(GAMMA), polynomial(EPOCHS, POWER), one_cycle,
+    /// cosine_restarts(EPOCHS), cyclic(UP, DOWN, FLOOR) or plateau, which follows --monitor [default: constant]
     #[arg(long, value_name = "TEXT", help_heading = "Training")]
     pub schedule: Option<String>,
     /// Epochs over which the rate rises to its base [default: 0]
@@ -146,7 +160,8 @@ pub struct TrainOptions {
     /// Nesterov's look-ahead for SGD [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub nesterov: Option<bool>,
-    /// AdamW's decoupled decay [default: 0.01]
+    /// Decoupled decay: dense weights shrink by this times the rate each step [default: 0, or what the optimiser has: 0.01 for
+    /// adamw and lamb]
     #[arg(long, value_name = "SHARE", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub weight_decay: Option<f32>,
@@ -154,9 +169,24 @@ pub struct TrainOptions {
     #[arg(long, value_name = "FACTOR", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
     pub l2: Option<f32>,
+    /// L1 penalty on the dense weights; with --l2 an elastic net [default: 0]
+    #[arg(long, value_name = "FACTOR", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub l1: Option<f32>,
     /// Penalise biases and batch norm's parameters as well, as PyTorch does [default: false]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub decay_all: Option<bool>,
+    /// After each step, scale the incoming weights of every unit down to this norm; short for --constraint "max_norm(NORM)"
+    #[arg(long, value_name = "NORM", help_heading = "Training", allow_negative_numbers = true)]
+    #[serde(serialize_with = "resolve::shortest")]
+    pub max_norm: Option<f32>,
+    /// What dense weights must be after each step: max_norm(LIMIT), non_negative, unit_norm or
+    /// min_max_norm(MIN, MAX, RATE) [default: none]
+    #[arg(long, value_name = "TEXT", help_heading = "Training")]
+    pub constraint: Option<String>,
+    /// Factors on the learning rate of layers, counted from 0: 0=0.1,3..6=0.5; 0 leaves a layer's parameters as they are
+    #[arg(long, value_name = "LAYER=FACTOR", help_heading = "Training")]
+    pub layer_lr: Option<String>,
     /// Scale gradients down to this common norm
     #[arg(long, value_name = "NORM", help_heading = "Training", allow_negative_numbers = true)]
     #[serde(serialize_with = "resolve::shortest")]
@@ -171,6 +201,16 @@ pub struct TrainOptions {
     /// Rows of a batch [default: 64]
     #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     pub batch: Option<usize>,
+    /// Rows that are computed at a time, if less than a batch: the same bits in less memory [default: the batch]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
+    pub micro_batch: Option<usize>,
+    /// Average the weights at the ends of epochs, from epoch N (counted from 0) on; the average is what is validated and exported
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
+    pub swa: Option<u32>,
+    /// Average the weights exponentially, with this share of the old average at each step; the average is what is validated
+    /// and exported
+    #[arg(long, value_name = "DECAY", help_heading = "Training", allow_negative_numbers = true)]
+    pub ema: Option<f64>,
     /// New order of the rows each epoch [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub shuffle: Option<bool>,
@@ -203,6 +243,25 @@ pub struct TrainOptions {
     /// Least seconds between two checkpoints, which are written after an epoch; no result depends on it [default: 2]
     #[arg(long, value_name = "SECONDS", help_heading = "Output", allow_negative_numbers = true)]
     pub checkpoint_seconds: Option<f64>,
+}
+
+/// Names of [`Dialect`].
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DialectName {
+    /// PyTorch: eps 1e-5, momentum 0.1, unbiased running variance
+    Torch,
+    /// Keras: eps 1e-3, momentum 0.99, biased running variance
+    Keras,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Torch => Dialect::Torch,
+            DialectName::Keras => Dialect::Keras,
+        }
+    }
 }
 
 /// Names of [`Task`].
@@ -251,18 +310,6 @@ impl From<HeaderName> for Header {
             HeaderName::No => Header::No,
         }
     }
-}
-
-/// Names of [`evenkeel::Optimizer`].
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimizerName {
-    /// Stochastic gradient descent
-    Sgd,
-    /// Adam
-    Adam,
-    /// Adam with decoupled weight decay
-    Adamw,
 }
 
 /// Names of [`Monitor`].

@@ -139,6 +139,9 @@ const fn layout(network: &Network<'_>, options: &Options<'_>) -> Result<Layout, 
                 if let Layer::PRelu(_) = network.layers()[layer] {
                     sections.place(vector_bytes(network.width_before(layer)));
                 }
+                if let Layer::LayerNorm(_) = network.layers()[layer] {
+                    sections.place(2 * vector_bytes(network.width_before(layer)));
+                }
             }
         }
     }
@@ -190,6 +193,9 @@ pub fn write_image(
                 report(writer.dense(&fold, (layer, before, after), activation, precision)?);
             }
             Step::ScaleShift { run } => writer.scale_shift(&fold, &run)?,
+            Step::Layer { layer } if matches!(network.layers()[layer], Layer::LayerNorm(_)) => {
+                writer.layer_norm(&fold, layer, params)?;
+            }
             Step::Layer { layer } => {
                 let features = network.width_before(layer);
                 if let Layer::PRelu(PRelu { shared, .. }) = network.layers()[layer] {
@@ -303,7 +309,28 @@ impl Writer<'_> {
             }
             self.vector(start, layer, group, &values)?;
         }
-        self.record(6, 0, None, (features, features), (start, 0));
+        self.record(7, 0, None, (features, features), (start, 0));
+        Ok(())
+    }
+
+    /// Scale and shift as they are, and eps in the record's place for a slope.
+    fn layer_norm(&mut self, fold: &Fold<'_>, layer: usize, params: &[f32]) -> Result<(), FoldError> {
+        let node = fold.network.node(layer);
+        let bytes = vector_bytes(node.inputs);
+        let start = self.sections.place(2 * bytes);
+        for (at, part) in (start..).step_by(bytes as usize).zip([node.weights, node.bias]) {
+            for (group, values) in part.of(params).chunks_exact(LANES).enumerate() {
+                let used = LANES.min(node.inputs - group * LANES);
+                let mut vector = [0.0; LANES];
+                vector.iter_mut().zip(values).take(used).for_each(|(out, value)| *out = f64::from(*value));
+                self.vector(at, layer, group, &vector)?;
+            }
+        }
+        let at = self.record;
+        self.record(6, 0, None, (node.inputs, node.inputs), (start, 0));
+        if let Layer::LayerNorm(ln) = node.layer {
+            self.put(at + 4, ln.eps.to_le_bytes());
+        }
         Ok(())
     }
 

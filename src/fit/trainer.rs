@@ -6,9 +6,10 @@ use super::observer::Listener;
 use super::{FitError, History, Monitor, Observer, Run};
 use crate::Level;
 use crate::data::View;
+use crate::layer::Network;
 use crate::model::Mlp;
 use crate::plan::Scope;
-use crate::train::{EarlyStopping, Loss, Optimizer, Rules, Schedule};
+use crate::train::{Averaging, EarlyStopping, Loss, Optimizer, Rules, Schedule};
 
 /// How to train.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,12 @@ pub struct Trainer {
     pub early_stopping: Option<EarlyStopping>,
     /// What early stopping looks at, and what "best" means.
     pub monitor: Monitor,
+    /// Whether an average of the weights is kept beside them. Once it has begun, it is what is validated, judged by early
+    /// stopping, kept as the best, and left in the network at the end, with the running statistics of its batch norms
+    /// estimated anew over the training rows after each epoch ([`Mlp::recalibrate`], in the batches of the training, in the
+    /// order of the data); the training loss is that of the weights themselves. Epochs before the average begins are
+    /// not looked at.
+    pub averaging: Averaging,
     /// Whether the network ends with the weights of its best epoch.
     pub restore_best: bool,
     /// Instructions to use.
@@ -70,6 +77,7 @@ impl Trainer {
             jitter: 0.0,
             early_stopping: None,
             monitor: Monitor::ValLoss,
+            averaging: Averaging::None,
             restore_best: true,
             level: Level::detect(),
         }
@@ -100,6 +108,13 @@ impl Trainer {
     #[must_use]
     pub fn from_layer(mut self, first: usize) -> Self {
         self.scope.first = first;
+        self
+    }
+
+    /// Keeps an average of the weights.
+    #[must_use]
+    pub fn averaging(mut self, averaging: Averaging) -> Self {
+        self.averaging = averaging;
         self
     }
 
@@ -140,16 +155,22 @@ impl Trainer {
     }
 }
 
-pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
+pub(crate) fn check_trainer(trainer: &Trainer, network: &Network<'_>) -> Result<(), FitError> {
     let fails = |what| Err(FitError::Parameter { what });
-    if !trainer.rules.optimizer.is_valid() {
-        return fails("an optimiser constant is outside its range: momentum and betas lie in [0, 1), eps is positive");
+    if let Some(mistake) = trainer.rules.optimizer.mistake() {
+        return fails(mistake);
     }
     if !(trainer.lr > 0.0 && trainer.lr.is_finite()) {
         return fails("the learning rate must be a positive number");
     }
-    if !(trainer.rules.l2 >= 0.0 && trainer.rules.l2.is_finite()) {
-        return fails("the L2 penalty must be 0 or positive");
+    if let Some(mistake) = trainer.rules.mistake(Some(network)) {
+        return fails(mistake);
+    }
+    if trainer.averaging != Averaging::None && trainer.rules.optimizer.averages() {
+        return fails("the schedule-free optimiser averages by itself: choose it, or an average of the weights");
+    }
+    if !trainer.averaging.is_valid() {
+        return fails("the decay of the averaged weights lies in [0, 1)");
     }
     if trainer.part == Some(0) {
         return fails("a part of a batch has at least one row");
@@ -163,15 +184,11 @@ pub(super) fn check_trainer(trainer: &Trainer) -> Result<(), FitError> {
     if !(trainer.jitter >= 0.0 && trainer.jitter.is_finite()) {
         return fails("the deviation of the noise on the inputs must be 0 or a positive number");
     }
-    let schedule = match trainer.schedule {
-        Schedule::Constant => true,
-        Schedule::Step { every, factor } => every > 0 && factor > 0.0 && factor.is_finite(),
-        Schedule::Cosine { floor } => (0.0..=1.0).contains(&floor),
-    };
-    if !schedule {
-        return fails(
-            "the schedule is outside its range: steps of at least one epoch, a positive factor, a floor in [0, 1]",
-        );
+    if let Some(mistake) = trainer.schedule.mistake() {
+        return fails(mistake);
+    }
+    if trainer.schedule.cycles_momentum() && trainer.rules.optimizer.with_momentum(0.9).is_none() {
+        return fails("the schedule changes the momentum, but the optimiser has none to change: leave momentum out");
     }
     let clip = match trainer.rules.clip {
         crate::train::Clip::None => true,

@@ -152,6 +152,7 @@ pub(crate) enum Kind {
     Softmax,
     LogSoftmax,
     PRelu,
+    LayerNorm { eps: f32 },
 }
 
 /// An operation's record, as numbers.
@@ -175,7 +176,8 @@ impl Record {
             2 => Kind::ScaleShift,
             3 => Kind::Activation,
             4 => Kind::Softmax,
-            6 => Kind::PRelu,
+            6 => Kind::LayerNorm { eps: f32::from_bits(u32_at(bytes, at + 4)) },
+            7 => Kind::PRelu,
             _ => Kind::LogSoftmax,
         };
         Self {
@@ -193,7 +195,7 @@ impl Record {
         let at = HEADER + RECORD * op;
         let codes = u32_at(bytes, at).to_le_bytes();
         let record = Self::read(bytes, op);
-        ensure!(codes[0] >= 1 && codes[0] <= 6, ImageError::Record { op, field: "kind" });
+        ensure!(codes[0] >= 1 && codes[0] <= 7, ImageError::Record { op, field: "kind" });
         let most = if matches!(record.kind, Kind::Dense { .. }) { 1 } else { 0 };
         ensure!(codes[1] <= most, ImageError::Record { op, field: "type of weights" });
         let (least, most) = match record.kind {
@@ -203,8 +205,12 @@ impl Record {
         };
         ensure!(codes[2] >= least && codes[2] <= most, ImageError::Record { op, field: "activation" });
         ensure!(codes[3] == 0, ImageError::Record { op, field: "reserved" });
-        let valid = is_parameter(record.activation, u32_at(bytes, at + 4));
-        ensure!(valid, ImageError::Record { op, field: "parameter of the activation" });
+        let parameter = u32_at(bytes, at + 4);
+        let (valid, field) = match record.kind {
+            Kind::LayerNorm { eps } => (record.activation.is_none() && eps > 0.0 && eps <= 1.0, "eps"),
+            _ => (is_parameter(record.activation, parameter), "parameter of the activation"),
+        };
+        ensure!(valid, ImageError::Record { op, field });
         ensure!(is_width(record.inputs), ImageError::Record { op, field: "inputs" });
         let same = matches!(record.kind, Kind::Dense { .. }) || record.inputs == record.outputs;
         ensure!(is_width(record.outputs) && same, ImageError::Record { op, field: "outputs" });
@@ -242,6 +248,13 @@ const fn check_sections(bytes: &[u8], op: usize, record: &Record, sections: &mut
             let slopes = check!(take(bytes, op, "slopes", record.weights, vector, sections));
             check!(finite(slopes, op, "slopes", false));
             ensure!(is_zero(slopes, 4 * record.outputs as u64, vector), ImageError::Padding);
+            ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
+        }
+        Kind::LayerNorm { .. } => {
+            let parts = check!(take(bytes, op, "scale and shift", record.weights, 2 * vector, sections));
+            check!(finite(parts, op, "scale and shift", false));
+            let used = 4 * record.outputs as u64;
+            ensure!(is_zero(parts, used, vector) && is_zero(parts, vector + used, 2 * vector), ImageError::Padding);
             ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
         }
         Kind::Activation | Kind::Softmax | Kind::LogSoftmax => {

@@ -52,8 +52,10 @@ pub const MISH: u32 = 1 << 21;
 pub const THRESHOLDED_RELU: u32 = 1 << 22;
 /// PReLU.
 pub const PRELU: u32 = 1 << 23;
+/// Layer norm.
+pub const LAYER_NORM: u32 = 1 << 30;
 /// All of these.
-pub const ALL: u32 = (1 << 24) - 1;
+pub const ALL: u32 = ((1 << 24) - 1) | LAYER_NORM;
 
 impl Image<'_> {
     /// The kinds of operations that the image has, bits of [`uses`](super::uses).
@@ -71,6 +73,7 @@ impl Image<'_> {
                 Kind::Softmax => SOFTMAX,
                 Kind::LogSoftmax => LOG_SOFTMAX,
                 Kind::PRelu => PRELU,
+                Kind::LayerNorm { .. } => LAYER_NORM,
             };
             if let Some(activation) = record.activation {
                 uses |= of(activation);

@@ -4,7 +4,7 @@ use super::scale_shift;
 use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights, uses};
 use crate::kernels::dense::{self, Dense, Last};
-use crate::kernels::{activation, prelu, softmax};
+use crate::kernels::{activation, layernorm, prelu, softmax};
 use crate::layer::{Activation, padded};
 use crate::simd::{Kernel, Level, Simd};
 
@@ -142,6 +142,9 @@ fn in_place<const USES: u32>(level: Level, op: Op<'_>, x: &mut [f32]) -> Result<
         Op::Softmax { features } if USES & uses::SOFTMAX != 0 => softmax::softmax(level, features, 1, row(x, features)),
         Op::LogSoftmax { features } if USES & uses::LOG_SOFTMAX != 0 => {
             softmax::log_softmax(level, features, 1, row(x, features))
+        }
+        Op::LayerNorm { features, eps, scale, shift } if USES & uses::LAYER_NORM != 0 => {
+            layernorm::layer_norm(level, features, 1, eps, scale, shift, row(x, features))
         }
         _ => Ok(()),
     }

@@ -108,6 +108,11 @@ pub(super) fn tensors(model: &Mlp) -> BTreeMap<String, Tensor> {
                 let slopes = prelu.slopes(node.inputs);
                 insert("weight", Tensor::f32(std::vec![slopes], &node.weights.of(&model.params)[..slopes]));
             }
+            Layer::LayerNorm(_) => {
+                let vector = |values: &[f32]| Tensor::f32(std::vec![node.inputs], &values[..node.inputs]);
+                insert("weight", vector(node.weights.of(&model.params)));
+                insert("bias", vector(node.bias.of(&model.params)));
+            }
             _ => {}
         }
     }
@@ -189,6 +194,10 @@ fn check_shapes(network: &Network<'_>, file: &File<'_>) -> Result<(), Interchang
                 file.check_shape(&name("running_var"), &[node.inputs])?;
             }
             Layer::PRelu(prelu) => file.check_shape(&name("weight"), &[prelu.slopes(node.inputs)])?,
+            Layer::LayerNorm(_) => {
+                file.check_shape(&name("weight"), &[node.inputs])?;
+                file.check_shape(&name("bias"), &[node.inputs])?;
+            }
             _ => {}
         }
     }
@@ -233,6 +242,11 @@ fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
                 let values = file.require(&name("weight"), &[slopes])?;
                 node.weights.of_mut(params)[..slopes].copy_from_slice(&values);
             }
+            Layer::LayerNorm(_) => {
+                let width = node.inputs;
+                node.weights.of_mut(params)[..width].copy_from_slice(&file.require(&name("weight"), &[width])?);
+                node.bias.of_mut(params)[..width].copy_from_slice(&file.require(&name("bias"), &[width])?);
+            }
             _ => {}
         }
     }
@@ -246,8 +260,8 @@ fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
 /// [`InterchangeError::Missing`] if the first layer with parameters is not in the file.
 pub fn input_width(bytes: &[u8], layers: &[Layer]) -> Result<usize, InterchangeError> {
     let file = File::read(bytes)?;
-    let first = layers.iter().position(|layer| matches!(layer, Layer::Dense { .. } | Layer::BatchNorm(_)));
+    let first = layers.iter().position(Layer::has_parameters);
     let Some(first) = first else { return Err(InterchangeError::NoNetwork) };
-    let part = if matches!(layers[first], Layer::Dense { .. }) { "weight" } else { "running_mean" };
+    let part = if matches!(layers[first], Layer::BatchNorm(_)) { "running_mean" } else { "weight" };
     file.width(&format!("{first}.{part}"))
 }

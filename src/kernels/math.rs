@@ -36,7 +36,7 @@ pub fn neg<S: Simd>(s: S, x: S::F32) -> S::F32 {
 
 /// `coefficients[0] + coefficients[1] x + …`, by Horner's rule.
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients: &[f32; N]) -> S::F32 {
+pub(super) fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients: &[f32; N]) -> S::F32 {
     let mut sum = s.splat(coefficients[N - 1]);
     for c in coefficients[..N - 1].iter().rev() {
         sum = s.mul_add(sum, x, s.splat(*c));

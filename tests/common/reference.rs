@@ -42,7 +42,7 @@ impl Reference {
     }
 
     /// Contract 2 and 3: chains of 256 from +0.0; the first chain starts the total, the others are added to it.
-    fn chains(len: usize, mut add: impl FnMut(usize, f32) -> f32) -> f32 {
+    pub(super) fn chains(len: usize, mut add: impl FnMut(usize, f32) -> f32) -> f32 {
         let mut total = 0.0;
         for start in (0..len).step_by(BLOCK) {
             let mut chain = 0.0;
@@ -54,11 +54,11 @@ impl Reference {
         total
     }
 
-    fn dot(self, len: usize, a: impl Fn(usize) -> f32, b: impl Fn(usize) -> f32) -> f32 {
+    pub(super) fn dot(self, len: usize, a: impl Fn(usize) -> f32, b: impl Fn(usize) -> f32) -> f32 {
         Self::chains(len, |index, chain| self.fma(a(index), b(index), chain))
     }
 
-    fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
+    pub(super) fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
         Self::chains(len, |index, chain| chain + term(index))
     }
 
@@ -183,14 +183,19 @@ impl Reference {
     }
 
     /// One of the library's elementary functions, on one value.
-    fn math(self, function: fn(Level, &mut [f32]), x: f32) -> f32 {
+    pub(super) fn math(self, function: fn(Level, &mut [f32]), x: f32) -> f32 {
         let mut value = [x];
         function(self.math, &mut value);
         value[0]
     }
 
     /// Contract 4: element `i` goes to lane `i mod 16`, ascending; then halves onto each other.
-    fn lanes(row: &[f32], start: f32, mut step: impl FnMut(usize, f32, f32) -> f32, fold: fn(f32, f32) -> f32) -> f32 {
+    pub(super) fn lanes(
+        row: &[f32],
+        start: f32,
+        mut step: impl FnMut(usize, f32, f32) -> f32,
+        fold: fn(f32, f32) -> f32,
+    ) -> f32 {
         let mut lanes = [start; 16];
         for (index, value) in row.iter().enumerate() {
             lanes[index % 16] = step(index, lanes[index % 16], *value);

@@ -5,6 +5,7 @@
 #[path = "../common/exact.rs"]
 mod exact;
 mod infer;
+mod layer_norm;
 mod model;
 mod narrow;
 mod refuse;

@@ -79,6 +79,100 @@ fn stored_after_each_batch() {
     assert_eq!(state_dict::to_bytes(&parts.model).unwrap(), state_dict::to_bytes(&whole.model).unwrap());
 }
 
+/// Every optimiser, and every schedule with a memory: stored and read back, a run goes on with the bits of one that never was.
+/// And the file is the network that was evaluated, of an optimiser that averages too.
+#[test]
+fn every_optimiser_and_schedule_goes_on() {
+    let cases = [
+        ("sgd(momentum=0.9)", "one_cycle(momentum=0.85..0.95)"),
+        ("adam(keras)", "cyclic(up=0.75, floor=0.1, momentum=0.8..0.9)"),
+        ("amsgrad", "plateau(factor=0.5, patience=0, cooldown=1, threshold=0.5, mode=abs)"),
+        ("nadam", "plateau(keras, factor=0.5, patience=1, threshold=0.5)"),
+        ("adamax", "cosine_restarts(2)"),
+        ("rmsprop", "polynomial(4)"),
+        ("rmsprop(momentum=0.9, centered=true)", "exponential(0.9)"),
+        ("adagrad(keras)", "constant"),
+        ("adadelta", "constant"),
+        ("lion", "constant"),
+        ("lamb", "constant"),
+        ("schedule_free", "constant"),
+        ("schedule_free(weight_decay=0.1)", "plateau(factor=0.5, patience=0, threshold=0.5, mode=abs)"),
+    ];
+    let (data, mut changes) = (data(), 0);
+    for (optimizer, schedule) in cases {
+        let mut trainer = trainer();
+        trainer.rules.optimizer = optimizer.parse().unwrap();
+        (trainer.schedule, trainer.lr) = (schedule.parse().unwrap(), 0.03);
+        trainer.rules.l1 = 1e-4;
+        trainer.rules.layer_rates = trainer.rules.layer_rates.with(0, 1, 0.5).unwrap();
+        if !trainer.rules.optimizer.averages() {
+            trainer.rules.weight_decay = 0.01;
+            trainer.rules.constraint = "max_norm(1.5)".parse().unwrap();
+        }
+        let fresh = || Run::new(run().model, trainer).unwrap();
+        let mut whole = fresh();
+        assert_ne!(advance(&mut whole, usize::MAX), Finish::Interrupted);
+        let bytes = resume::to_bytes(&whole).unwrap();
+        for batches in [1, 6, 7, 8, 20, 35, 41] {
+            let mut parts = fresh();
+            assert_eq!(advance(&mut parts, batches), Finish::Interrupted);
+            let mut parts = reread(&parts);
+            advance(&mut parts, usize::MAX);
+            assert!(resume::to_bytes(&parts).unwrap() == bytes, "{optimizer}, {schedule}, stored after {batches}");
+        }
+        let last = whole.history.epochs.last().unwrap();
+        let stored = state_dict::read(&bytes).unwrap();
+        let score = stored.score(trainer.level, &Serial, data.view().unwrap(), Loss::CrossEntropy).unwrap();
+        assert!((score.mean_loss() - last.val_loss.unwrap()).abs() < 1e-12, "{optimizer}");
+        assert_eq!(stored.params == whole.model.params, !trainer.rules.optimizer.averages(), "{optimizer}");
+        assert!(stored.params == whole.evaluation_weights());
+        let rates: Vec<f32> = whole.history.epochs.iter().map(|epoch| epoch.lr).collect();
+        changes += u32::from(rates.iter().any(|lr| *lr != rates[0]));
+        // What ends the run is the best epoch, as it was validated.
+        let best = whole.history.best().unwrap().val_loss.unwrap();
+        whole.restore_best();
+        let score = whole.model.score(trainer.level, &Serial, data.view().unwrap(), Loss::CrossEntropy).unwrap();
+        assert!((score.mean_loss() - best).abs() < 1e-12, "{optimizer}");
+        // And without a best one, the weights that were evaluated last.
+        whole.best = None;
+        whole.model = fresh().model;
+        whole.model.params = resume_params(&bytes, trainer);
+        whole.restore_best();
+        assert!(whole.model.params == stored.params, "{optimizer}");
+    }
+    assert!(changes >= 8, "the plateaus must have been reached: {changes}");
+}
+
+/// The training weights of a stored run.
+fn resume_params(bytes: &[u8], trainer: Trainer) -> evenkeel::memory::Buffer {
+    match resume::read(bytes).unwrap() {
+        resume::Saved::Run(saved) => saved.with(trainer).unwrap().model.params,
+        resume::Saved::Network(_) => panic!("a run"),
+    }
+}
+
+/// Files of before there were plateaus hold none.
+#[test]
+fn runs_without_a_plateau_are_read() {
+    let mut part = run();
+    advance(&mut part, 10);
+    let bytes = resume::to_bytes(&part).unwrap();
+    let (header, data) = split(&bytes);
+    let from = r#"\"plateau\":[null,0,0,1.0],"#;
+    assert!(header.contains(from), "{header}");
+    let older = signed(&with_header(&header.replacen(from, "", 1), &data));
+    let resume::Saved::Run(saved) = resume::read(&older).unwrap() else { panic!("a run") };
+    let mut older = saved.with(part.trainer).unwrap();
+    assert_eq!(older.progress, part.progress);
+    advance(&mut older, usize::MAX);
+    advance(&mut part, usize::MAX);
+    assert!(resume::to_bytes(&older).unwrap() == resume::to_bytes(&part).unwrap());
+    for to in [r#"\"plateau\":[null,0,0,1.5],"#, r#"\"plateau\":[null,-1,0,1.0],"#, r#"\"plateau\":7,"#] {
+        let broken = signed(&with_header(&header.replacen(from, to, 1), &data));
+        assert!(matches!(resume::read(&broken), Err(InterchangeError::Metadata { .. })), "{to}");
+    }
+}
+
 #[test]
 fn other_recipes_are_refused() {
     let mut part = run();
@@ -100,6 +194,9 @@ fn other_recipes_are_refused() {
         (&|t| t.rules.optimizer = Optimizer::ADAMW, "optimiser is adam, it cannot go on with adamw"),
         (&|t| t.rules.optimizer = Optimizer::SGD, "sgd without momentum"),
         (&|t| t.rules.loss = Loss::MeanSquaredError, "loss is cross_entropy"),
+        (&|t| t.rules.optimizer = Optimizer::KERAS_ADAM, "adam of Keras"),
+        (&|t| t.rules.optimizer = Optimizer::NADAM, "nadam"),
+        (&|t| t.rules.l1 = -1.0, "L1 penalty"),
     ] {
         assert!(with(change).unwrap_err().contains(needle), "{needle}");
     }

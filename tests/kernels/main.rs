@@ -16,9 +16,14 @@ mod gradients;
 mod invariance;
 mod layout;
 mod losses;
+mod noise;
+mod norms;
 mod optimizer;
+#[cfg(feature = "rules")]
+mod penalty;
 mod prelu;
 mod random;
 mod refusals;
 mod softmax;
+mod sparse;
 mod tiles;

@@ -7,7 +7,7 @@ use evenkeel::export::refold::{read_tail, tail_layers};
 use evenkeel::export::{Options, image_len, write_image};
 use evenkeel::image::{AlignedBytes, ImageMut};
 use evenkeel::plan::{Node, Scope};
-use evenkeel::train::{Arrays, Batch, Buffers, Clip, Keeper, Moment, Rules, Session};
+use evenkeel::train::{Arrays, Batch, Buffers, Clip, Constraint, Keeper, Moment, Rules, Session};
 use evenkeel::{Activation, EarlyStopping, Image, Layer, Level, Loss, Net, Network, Optimizer, Serial, Targets};
 
 use crate::{bits, net, number};
@@ -51,7 +51,6 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn steps_do_not_allocate() {
-    const STEPS: u64 = 100_000;
     const ROWS: usize = 8;
     let mut model = net(6, "bn dense(17) bn relu dropout(0.2) dense(9) gelu dense(5) log_softmax dense(3)");
     let (layers, before) = (model.layers().to_vec(), bits(&model.params));
@@ -60,9 +59,21 @@ fn steps_do_not_allocate() {
     let inputs: Vec<f32> = (0..ROWS * 6).map(|i| number(1, i)).collect();
     let labels: Vec<u32> = (0..ROWS as u32).map(|row| row % 3).collect();
     let mut outputs = [0.0; ROWS * 3];
-    for optimizer in [Optimizer::ADAM, Optimizer::SGD] {
+    let others = [
+        Optimizer::AMSGRAD,
+        Optimizer::NADAM,
+        Optimizer::ADAMAX,
+        Optimizer::RMSPROP,
+        Optimizer::ADAGRAD,
+        Optimizer::ADADELTA,
+        Optimizer::LION,
+        Optimizer::LAMB,
+        Optimizer::SCHEDULE_FREE,
+    ];
+    let all = [(Optimizer::ADAM, 100_000), (Optimizer::SGD, 100_000)].into_iter();
+    for (optimizer, steps) in all.chain(others.map(|optimizer| (optimizer, 500))) {
         let mut gradients = vec![0.0; plan.params];
-        let mut moments = vec![0.0; optimizer.moments() * plan.params];
+        let mut moments = vec![0.0; optimizer.moments_len(&plan)];
         let mut work = vec![0.0; plan.work_len()];
         let buffers = Buffers {
             params: &mut model.params,
@@ -76,8 +87,12 @@ fn steps_do_not_allocate() {
         let mut session = Session::new(network, ROWS, buffers, level, &Serial).unwrap();
         let mut rules = Rules::new(Loss::CrossEntropy, optimizer);
         rules.clip = Clip::Norm(1.0);
+        if others.contains(&optimizer) && !optimizer.averages() {
+            (rules.l1, rules.constraint) = (1e-4, Constraint::MaxNorm(2.0));
+            rules.layer_rates = rules.layer_rates.with(1, 2, 0.5).unwrap();
+        }
         let mut finite = true;
-        for step in 0..STEPS {
+        for step in 0..steps {
             let batch = Batch { inputs: &inputs, targets: Targets::Classes(&labels), rows: ROWS };
             finite &= session.step(batch, &rules, Moment { seed: 1, step, lr: 1e-3 }).is_ok();
             if step % 100 == 0 {
@@ -87,10 +102,10 @@ fn steps_do_not_allocate() {
         }
         let calls = CALLS.with(Cell::get) - start;
         assert!(finite);
-        assert_eq!(calls, 0, "calls of the allocator in {STEPS} steps");
+        assert_eq!(calls, 0, "calls of the allocator in {steps} steps");
         println!(
-            "{STEPS} steps, {} evaluations and predictions with {optimizer:?}: {calls} calls of the allocator",
-            STEPS / 100
+            "{steps} steps, {} evaluations and predictions with {optimizer:?}: {calls} calls of the allocator",
+            steps / 100
         );
     }
     assert_ne!(before, bits(&model.params));

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use evenkeel::fit::{Event, Finish, FitError, Run};
 use evenkeel::model::Standardize;
 use evenkeel::split::Split;
-use evenkeel::train::{Batch, Buffers, Clip, Moment, Rules, Session};
+use evenkeel::train::schedule::{Anneal, Plateau, Threshold};
+use evenkeel::train::{Batch, Buffers, Clip, Constraint, Dialect, LayerRates, Moment, Rules, Session};
 use evenkeel::{
     Dataset, EarlyStopping, Error, Labels, Level, Loss, Mlp, Optimizer, Schedule, Serial, Targets, Trainer, View,
 };
@@ -26,7 +27,7 @@ fn refused(layers: &str, trainer: Trainer, train: View<'_>, validation: Option<V
 }
 
 fn classes<'a>(inputs: &'a [f32], labels: &'static [u32]) -> View<'a> {
-    View { inputs, features: 5, targets: Targets::Classes(labels) }
+    View { inputs: evenkeel::train::Inputs::Values(inputs), features: 5, targets: Targets::Classes(labels) }
 }
 
 #[test]
@@ -152,6 +153,72 @@ fn trainers_out_of_range() {
         }
     }
     wrong.push(Trainer { schedule: Schedule::Step { every: 0, factor: 0.5 }, ..base });
+    for bad in [-1e-9, f32::NAN, f32::INFINITY] {
+        let with = |change: &dyn Fn(&mut Rules)| {
+            let mut trainer = base;
+            change(&mut trainer.rules);
+            trainer
+        };
+        wrong.push(with(&|rules| rules.l1 = bad));
+        wrong.push(with(&|rules| rules.weight_decay = bad));
+        wrong.push(with(&|rules| rules.constraint = Constraint::MaxNorm(bad)));
+        wrong.push(with(&|rules| rules.constraint = Constraint::MinMaxNorm { min: 0.0, max: bad, rate: 1.0 }));
+        wrong.push(with(&|rules| rules.constraint = Constraint::MinMaxNorm { min: bad, max: 1.0, rate: 1.0 }));
+        wrong.push(with(&|rules| rules.constraint = Constraint::MinMaxNorm { min: 0.0, max: 1.0, rate: bad }));
+        wrong.push(with(&|rules| rules.layer_rates = LayerRates::ONE.with(0, 1, bad).unwrap()));
+        for optimizer in [
+            Optimizer::RmsProp { alpha: bad, eps: 1e-8, momentum: 0.0, centered: false, dialect: Dialect::Torch },
+            Optimizer::RmsProp { alpha: 0.9, eps: bad, momentum: 0.0, centered: false, dialect: Dialect::Keras },
+            Optimizer::RmsProp { alpha: 0.9, eps: 1e-8, momentum: bad, centered: true, dialect: Dialect::Torch },
+            Optimizer::Adagrad { eps: bad, start: 0.0, lr_decay: 0.0, dialect: Dialect::Torch },
+            Optimizer::Adagrad { eps: 1e-8, start: bad, lr_decay: 0.0, dialect: Dialect::Torch },
+            Optimizer::Adagrad { eps: 1e-8, start: 0.0, lr_decay: bad, dialect: Dialect::Keras },
+            Optimizer::Adadelta { rho: bad, eps: 1e-6 },
+            Optimizer::Adadelta { rho: 0.9, eps: bad },
+            Optimizer::Nadam { beta1: 0.9, beta2: 0.999, eps: 1e-8, momentum_decay: bad },
+            Optimizer::AmsGrad { beta1: 0.9, beta2: bad, eps: 1e-8, dialect: Dialect::Torch },
+            Optimizer::Adamax { beta1: bad, beta2: 0.9, eps: 1e-8, dialect: Dialect::Torch },
+            Optimizer::Lion { beta1: 0.9, beta2: bad },
+            Optimizer::Lamb { beta1: 0.9, beta2: 0.999, eps: 1e-6, weight_decay: bad },
+            Optimizer::ScheduleFree { beta1: 0.9, beta2: 0.999, eps: bad, weight_decay: 0.0 },
+            Optimizer::KerasAdam { beta1: 0.9, beta2: 0.999, eps: bad },
+        ] {
+            wrong.push(base.optimizer(optimizer, 0.1));
+        }
+        for schedule in [
+            Schedule::Exponential { gamma: bad, smooth: true },
+            Schedule::Polynomial { epochs: 0, power: bad, floor: 0.0 },
+            Schedule::Polynomial { epochs: 0, power: 1.0, floor: bad },
+            Schedule::CosineRestarts { epochs: 1, longer: 1, lower: bad, floor: 0.0 },
+            Schedule::Plateau(Plateau { factor: bad, ..Plateau::TORCH }),
+            Schedule::Plateau(Plateau { floor: bad, ..Plateau::KERAS }),
+            Schedule::Plateau(Plateau { threshold: Threshold::Absolute(bad.into()), ..Plateau::KERAS }),
+        ] {
+            wrong.push(Trainer { schedule, ..base });
+        }
+    }
+    // What does not go together, and layers that are not there.
+    let mut both = base.optimizer(Optimizer::ADAMW, 0.1);
+    both.rules.weight_decay = 0.1;
+    wrong.push(both);
+    let mut averaged = base.optimizer(Optimizer::SCHEDULE_FREE, 0.1);
+    averaged.rules.constraint = Constraint::UnitNorm;
+    wrong.push(averaged);
+    for layer in [2, 900] {
+        let mut trainer = base;
+        trainer.rules.layer_rates = LayerRates::ONE.with(layer, layer + 1, 0.5).unwrap();
+        wrong.push(trainer);
+    }
+    let cycle = Schedule::OneCycle {
+        rise: 0.3,
+        div: 25.0,
+        final_div: 1e4,
+        anneal: Anneal::Cosine,
+        three_phase: false,
+        momentum: Some((0.85, 0.95)),
+    };
+    wrong.push(Trainer { schedule: cycle, ..base.optimizer(Optimizer::SGD, 0.1) });
+    wrong.push(Trainer { schedule: cycle, ..base.optimizer(Optimizer::NADAM, 0.1) });
     wrong.push(base.optimizer(Optimizer::Sgd { momentum: 1.0, nesterov: false }, 0.1));
     wrong.push(base.optimizer(Optimizer::Sgd { momentum: 0.0, nesterov: true }, 0.1));
     let data = blobs(9, 5, 3, 0.5);

@@ -2,11 +2,11 @@
 //! together is refused.
 
 use evenkeel::fit::{Monitor, Trainer};
-use evenkeel::train::{Clip, Rules};
-use evenkeel::{EarlyStopping, Init, Level, Loss, Optimizer, Schedule};
+use evenkeel::train::{Averaging, Clip, Rules};
+use evenkeel::{EarlyStopping, Init, Level, Loss};
 use serde::Serializer;
 
-use super::{MonitorName, OptimizerName, TrainOptions};
+use super::{MonitorName, TrainOptions};
 use crate::error::{Failure, Kind};
 
 /// Share of the rows that validate, unless the options say otherwise.
@@ -15,8 +15,6 @@ pub const VALIDATION_SHARE: f64 = 0.1;
 pub const DIGITS_TEST_SHARE: f64 = 0.2;
 
 const PATIENCE: u32 = 20;
-const WEIGHT_DECAY: f32 = 0.01;
-const MOMENTUM: f32 = 0.9;
 
 impl TrainOptions {
     /// These options where they are given, `base`'s elsewhere.
@@ -39,8 +37,14 @@ impl TrainOptions {
             (base.test, base.test_labels, base.test_where, base.test_split) = (None, None, None, None);
             (base.test_fold, base.test_group) = (None, None);
         }
-        if self.optimizer.is_some() && self.optimizer != base.optimizer {
+        if self.optimizer.is_some() && !self.same_optimizer(&base) {
             (base.lr, base.momentum, base.nesterov, base.weight_decay) = (None, None, None, None);
+        }
+        if self.swa.is_some() || self.ema.is_some() {
+            (base.swa, base.ema) = (None, None);
+        }
+        if self.max_norm.is_some() || self.constraint.is_some() {
+            (base.max_norm, base.constraint) = (None, None);
         }
         if self.clip_norm.is_some() || self.clip_value.is_some() {
             (base.clip_norm, base.clip_value) = (None, None);
@@ -57,8 +61,7 @@ impl TrainOptions {
     /// The options with every default filled in, so that they mean the same wherever and whenever they are read.
     #[must_use]
     pub fn resolved(&self, loss: Loss, net: String, standardize: bool) -> Self {
-        let optimizer = self.optimizer();
-        let sgd = optimizer == OptimizerName::Sgd;
+        let recipe = self.recipe_texts();
         let share = |elsewhere: bool, share: f64| (!elsewhere).then_some(share);
         Self {
             validation_split: share(
@@ -68,18 +71,23 @@ impl TrainOptions {
             test_split: share(self.tests_elsewhere(), self.test_share()),
             standardize: Some(standardize),
             net: Some(net),
+            // The network's text says it all.
+            dialect: None,
             init: self.from.is_none().then(|| self.init_name().to_owned()),
             loss: Some(loss.into()),
             mixup: Some(self.mixup.unwrap_or(0.0)),
             jitter: Some(self.jitter.unwrap_or(0.0)),
-            optimizer: Some(optimizer),
+            optimizer: recipe.optimizer,
             lr: Some(self.lr()),
-            schedule: Some(self.schedule_text().to_owned()),
+            schedule: Some(recipe.schedule),
             warmup: Some(self.warmup.unwrap_or(0.0)),
-            momentum: sgd.then(|| self.momentum.unwrap_or(MOMENTUM)),
-            nesterov: sgd.then(|| self.nesterov.unwrap_or(false)),
-            weight_decay: (optimizer == OptimizerName::Adamw).then(|| self.weight_decay.unwrap_or(WEIGHT_DECAY)),
+            momentum: recipe.momentum,
+            nesterov: recipe.nesterov,
+            weight_decay: Some(recipe.weight_decay),
             l2: Some(self.l2.unwrap_or(0.0)),
+            l1: Some(self.l1.unwrap_or(0.0)),
+            max_norm: None,
+            constraint: Some(recipe.constraint),
             decay_all: Some(self.decay_all.unwrap_or(false)),
             epochs: Some(self.epochs()),
             batch: Some(self.batch()),
@@ -118,28 +126,18 @@ impl TrainOptions {
         self.test_split.unwrap_or(if self.data.is_none() { DIGITS_TEST_SHARE } else { 0.0 })
     }
 
-    fn optimizer(&self) -> OptimizerName {
-        self.optimizer.unwrap_or(OptimizerName::Adam)
-    }
-
-    fn lr(&self) -> f32 {
-        self.lr.unwrap_or(if self.optimizer() == OptimizerName::Sgd { 0.01 } else { 0.001 })
-    }
-
     fn epochs(&self) -> u32 {
         self.epochs.unwrap_or(200)
     }
 
-    fn batch(&self) -> usize {
+    /// Rows of a batch.
+    #[must_use]
+    pub fn batch(&self) -> usize {
         self.batch.unwrap_or(64)
     }
 
     fn init_name(&self) -> &str {
         self.init.as_deref().unwrap_or("he_normal")
-    }
-
-    fn schedule_text(&self) -> &str {
-        self.schedule.as_deref().unwrap_or("constant")
     }
 
     /// Refuses options that contradict each other or do nothing.
@@ -148,14 +146,13 @@ impl TrainOptions {
     /// [`Kind::Usage`] names the options.
     pub fn check(&self) -> Result<(), Failure> {
         let data = self.data.is_some();
-        let optimizer = self.optimizer();
         let both = |a: bool, b: bool| a && b;
         let outside = |value: Option<f64>, sound: fn(f64) -> bool| value.is_some_and(|value| !sound(value));
         let share = |share: Option<f64>| outside(share, |share| (0.0..1.0).contains(&share));
         let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
         let tests_elsewhere = self.tests_elsewhere();
         let weighted = self.class_weight.is_some() || self.weight_column.is_some();
-        let mistakes: [(bool, &str); 19] = [
+        let mistakes: [(bool, &str); 21] = [
             (
                 self.weight_mean.is_some() && !weighted,
                 "--weight-mean says what weighted losses are divided by: it needs --class-weight or --weight-column",
@@ -184,14 +181,7 @@ impl TrainOptions {
             ),
             (share(self.validation_split), "--validation-split is a share: from 0 to below 1"),
             (share(self.test_split), "--test-split is a share: from 0 to below 1"),
-            (
-                self.weight_decay.is_some() && optimizer != OptimizerName::Adamw,
-                "--weight-decay belongs to --optimizer adamw; for the others the penalty is --l2",
-            ),
-            (
-                (self.momentum.is_some() || self.nesterov.is_some()) && optimizer != OptimizerName::Sgd,
-                "--momentum and --nesterov belong to --optimizer sgd",
-            ),
+            (both(self.max_norm.is_some(), self.constraint.is_some()), "choose one of --max-norm and --constraint"),
             (both(self.clip_norm.is_some(), self.clip_value.is_some()), "choose one of --clip-norm and --clip-value"),
             (self.epochs() == 0, "--epochs must be at least 1; to fold a checkpoint as it is, use evenkeel export"),
             (!(1..=u32::MAX as usize).contains(&self.batch()), "--batch must be from 1 to 4294967295 rows"),
@@ -202,11 +192,14 @@ impl TrainOptions {
                 outside(self.checkpoint_seconds, |seconds| (0.0..=1e9).contains(&seconds)),
                 "--checkpoint-seconds must be 0 or a positive number",
             ),
+            (self.micro_batch == Some(0), "--micro-batch must be at least 1 row"),
+            (outside(self.ema, |decay| (0.0..1.0).contains(&decay)), "--ema is a share: from 0 to below 1"),
+            (both(self.swa.is_some(), self.ema.is_some()), "choose one of --swa and --ema"),
             (self.init.is_some() && self.from.is_some(), "--init makes new weights, --from brings them: choose one"),
         ];
         match mistakes.iter().find(|(mistaken, _)| *mistaken) {
             Some((_, message)) => Err(Failure::new(Kind::Usage, message)),
-            None => Ok(()),
+            None => self.check_recipe(),
         }
     }
 
@@ -216,15 +209,7 @@ impl TrainOptions {
     /// For a schedule that cannot be read, a figure that the loss does not have, and what [`check`](Self::check) refuses.
     pub fn trainer(&self, loss: Loss, level: Level) -> Result<Trainer, Failure> {
         self.check()?;
-        let optimizer = match (self.optimizer(), Optimizer::ADAM) {
-            (OptimizerName::Sgd, _) => {
-                Optimizer::Sgd { momentum: self.momentum.unwrap_or(MOMENTUM), nesterov: self.nesterov.unwrap_or(false) }
-            }
-            (OptimizerName::Adamw, Optimizer::Adam { beta1, beta2, eps }) => {
-                Optimizer::AdamW { beta1, beta2, eps, weight_decay: self.weight_decay.unwrap_or(WEIGHT_DECAY) }
-            }
-            (_, adam) => adam,
-        };
+        let (optimizer, weight_decay) = self.optimizer()?;
         let clip = match (self.clip_norm, self.clip_value) {
             (Some(norm), _) => Clip::Norm(norm),
             (None, Some(value)) => Clip::Value(value),
@@ -241,11 +226,15 @@ impl TrainOptions {
                 loss,
                 optimizer,
                 l2: self.l2.unwrap_or(0.0),
+                l1: self.l1.unwrap_or(0.0),
+                weight_decay,
                 decay_all: self.decay_all.unwrap_or(false),
                 clip,
+                constraint: self.constraint()?,
+                layer_rates: self.layer_rates()?,
             },
             lr: self.lr(),
-            schedule: schedule(self.schedule_text())?,
+            schedule: self.schedule()?,
             warmup_epochs: self.warmup.unwrap_or(0.0),
             epochs: self.epochs(),
             batch: self.batch(),
@@ -263,7 +252,13 @@ impl TrainOptions {
             monitor,
             restore_best: self.restore_best.unwrap_or(true),
             level,
-            // The whole network, whole batches.
+            part: self.micro_batch,
+            averaging: match (self.swa, self.ema) {
+                (Some(from), _) => Averaging::Swa { from },
+                (None, Some(decay)) => Averaging::Ema { decay },
+                (None, None) => Averaging::None,
+            },
+            // The whole network.
             ..Trainer::new(loss)
         })
     }
@@ -281,28 +276,6 @@ impl TrainOptions {
     pub fn init(&self) -> Result<Init, Failure> {
         let name = self.init_name();
         name.parse().map_err(|error| Failure::new(Kind::Usage, format_args!("--init {name}: {error}, or lsuv")))
-    }
-}
-
-fn schedule(text: &str) -> Result<Schedule, Failure> {
-    let wrong = || {
-        let message = format!("--schedule {text}: expected constant, step(EPOCHS, FACTOR) or cosine(FLOOR)");
-        Failure::new(Kind::Usage, message)
-    };
-    let (name, arguments) = text.trim().split_once('(').unwrap_or((text.trim(), ")"));
-    let arguments = arguments.strip_suffix(')').ok_or_else(wrong)?;
-    let numbers = arguments.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let numbers = numbers.map(|part| part.parse::<f32>().map_err(|_| wrong())).collect::<Result<Vec<f32>, _>>()?;
-    match (name, numbers.as_slice()) {
-        ("constant", []) => Ok(Schedule::Constant),
-        ("step", [every, factor])
-            if (1.0..1e9).contains(every) && every.fract() == 0.0 && *factor > 0.0 && factor.is_finite() =>
-        {
-            Ok(Schedule::Step { every: *every as u32, factor: *factor })
-        }
-        ("cosine", []) => Ok(Schedule::Cosine { floor: 0.0 }),
-        ("cosine", [floor]) if (0.0..=1.0).contains(floor) => Ok(Schedule::Cosine { floor: *floor }),
-        _ => Err(wrong()),
     }
 }
 
@@ -334,8 +307,7 @@ mod tests {
 
     #[test]
     fn resolving_changes_nothing_and_happens_once() {
-        let options =
-            TrainOptions { momentum: Some(0.5), optimizer: Some(OptimizerName::Sgd), ..TrainOptions::default() };
+        let options = TrainOptions { momentum: Some(0.5), optimizer: Some("sgd".into()), ..TrainOptions::default() };
         let resolved = options.resolved(Loss::CrossEntropy, "dense(10)".into(), true);
         let trainer = |options: &TrainOptions| options.trainer(Loss::CrossEntropy, Level::detect()).unwrap();
         assert_eq!(format!("{:?}", trainer(&options)), format!("{:?}", trainer(&resolved)));
@@ -345,14 +317,11 @@ mod tests {
 
     #[test]
     fn what_is_given_displaces_what_it_stands_for() {
-        let base = TrainOptions {
-            optimizer: Some(OptimizerName::Sgd),
-            validation_split: Some(0.3),
-            ..TrainOptions::default()
-        }
-        .resolved(Loss::MeanSquaredError, "dense(1)".into(), true);
+        let base =
+            TrainOptions { optimizer: Some("sgd".into()), validation_split: Some(0.3), ..TrainOptions::default() }
+                .resolved(Loss::MeanSquaredError, "dense(1)".into(), true);
         let given = TrainOptions {
-            optimizer: Some(OptimizerName::Adamw),
+            optimizer: Some("adamw".into()),
             validation: Some("v.csv".into()),
             clip_norm: Some(1.0),
             ..TrainOptions::default()
