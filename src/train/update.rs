@@ -88,7 +88,8 @@ impl<P: Split> Session<'_, P> {
 
 /// Exchanges the trained parameters with the average among the moments, if there is one.
 pub(crate) fn swap(optimizer: &Optimizer, trained: &mut [f32], moments: &mut [f32]) -> bool {
-    if !optimizer.averages() {
+    // Moments of another length are those of another optimiser.
+    if !optimizer.averages() || moments.len() < optimizer.moments().saturating_mul(trained.len()) {
         return false;
     }
     let moments = Moments::cut(optimizer.moments(), trained.len(), moments);
