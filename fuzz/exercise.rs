@@ -32,7 +32,8 @@ pub(crate) mod image {
             Op::ScaleShift { features, .. }
             | Op::Activation { features, .. }
             | Op::Softmax { features }
-            | Op::LogSoftmax { features } => features,
+            | Op::LogSoftmax { features }
+            | Op::PRelu { features, .. } => features,
             _ => 0,
         }
     }

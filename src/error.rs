@@ -315,7 +315,7 @@ impl fmt::Display for Error {
             Error::Ops { ops, found } => write!(f, "the image has {found} operations, not {ops}"),
             Error::Tail { op } => write!(
                 f,
-                "operation {op} of the image is a scale and shift, which is no layer any more: train only what lies behind it"
+                "operation {op} of the image is a scale and shift or a PReLU, which an image does not let train: train only what lies behind it"
             ),
             Error::TargetKind { loss } => {
                 let classes = loss.parse::<crate::train::Loss>().is_ok_and(|loss| loss.takes_classes());

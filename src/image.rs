@@ -25,20 +25,20 @@
 //!
 //! | bytes | field | |
 //! |---|---|---|
-//! | 0 | kind | 1 dense, 2 scale and shift, 3 activation, 4 softmax, 5 log-softmax; since version 2: 6 layer norm |
+//! | 0 | kind | 1 dense, 2 scale and shift, 3 activation, 4 softmax, 5 log-softmax; since version 2: 6 layer norm, 7 PReLU |
 //! | 1 | weights | 0 `f32`, 1 `f16` (dense only) |
 //! | 2 | activation | 0 none, 1 relu, 2 leaky relu, 3 sigmoid, 4 tanh, 5 gelu, 6 silu (dense: applied last); since version 2: 7 elu, 8 selu, 9 celu, 10 gelu's tanh form, 11 softplus, 12 softsign, 13 hard sigmoid, 14 hard swish, 15 relu6, 16 mish, 17 thresholded relu |
 //! | 3 | reserved | 0 |
 //! | 4..8 | parameter of the activation, `f32` | slope, alpha, beta or theta; eps of a layer norm; 0 if it has none |
 //! | 8..12, 12..16 | inputs and outputs, `u32` each | equal, but for dense |
-//! | 16..24 | offset of weights, of centre, scale and shift, or of a layer norm's scale and shift, `u64` | 0: none |
+//! | 16..24 | offset of weights, of centre, scale and shift, of a layer norm's scale and shift, or of slopes, `u64` | 0: none |
 //! | 24..32 | offset of bias, `u64` | 0: none |
 //!
 //! Metadata: the number of class names (`u32`: none, or as many as outputs), then each name and at last a free text,
 //! as `u32` length and UTF-8.
 //!
 //! Payload: the sections of the operations in their order, each at the next multiple of 64: weights as
-//! [`panels`] has them, a bias as `f32` padded with zeros to sixteen, centre, scale and shift likewise in one section. Gaps are zero. So the same network has one image only, and no two sections can overlap.
+//! [`panels`] has them, a bias as `f32` padded with zeros to sixteen, centre, scale and shift likewise in one section, and slopes. Gaps are zero. So the same network has one image only, and no two sections can overlap.
 //!
 //! Checking is `const`: [`include_model!`](crate::include_model) has an image checked by the compiler.
 
@@ -68,7 +68,7 @@ pub(crate) use codes::code_of;
 pub const MAGIC: [u8; 4] = *b"KEEL";
 /// The newest format this crate writes; it reads all from 1 on.
 ///
-/// Version 2 (2026-11-23) has more activations. An image is of the oldest version that has all its operations.
+/// Version 2 (2026-11-23) has more activations, and PReLU. An image is of the oldest version that has all its operations.
 pub const FORMAT_VERSION: u16 = 2;
 /// The numeric contract whose bits an image of this crate gives: order of sums, polynomials, layout of panels.
 pub const NUMERIC_CONTRACT: u16 = 1;
@@ -289,6 +289,7 @@ impl<'a> Image<'a> {
                     [0, 1, 2].map(|part| vector(record.weights.saturating_add(part * vector_bytes(outputs))));
                 Op::ScaleShift { features: outputs, center, scale, shift }
             }
+            (Kind::PRelu, _) => Op::PRelu { features: outputs, slopes: vector(record.weights) },
             (Kind::LayerNorm { eps }, _) => {
                 let [scale, shift] =
                     [0, 1].map(|part| vector(record.weights.saturating_add(part * vector_bytes(outputs))));
@@ -405,6 +406,13 @@ pub enum Op<'a> {
     LogSoftmax {
         /// Features.
         features: usize,
+    },
+    /// `x` if positive, else `slope * x`, with a slope for each feature.
+    PRelu {
+        /// Features.
+        features: usize,
+        /// Padded to sixteen.
+        slopes: &'a [f32],
     },
 }
 

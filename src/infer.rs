@@ -12,7 +12,7 @@ use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
 use crate::kernels::dense::{self, Dense};
 use crate::kernels::groups::{Rows, from_groups, to_groups};
-use crate::kernels::{BLOCK, SECOND_CACHE, activation, layernorm, part, softmax};
+use crate::kernels::{BLOCK, SECOND_CACHE, activation, layernorm, part, prelu, softmax};
 use crate::layer::padded;
 use crate::simd::{LANES, Level, Simd, level::kernel};
 use crate::split::{Serial, Split};
@@ -222,6 +222,7 @@ fn check_op(op: &Op<'_>) -> Result<(), Error> {
             check_len("scale", width, scale.len())?;
             check_len("shift", width, shift.len())
         }
+        Op::PRelu { features, slopes } => check_len("slopes", padded(features), slopes.len()),
         Op::LayerNorm { features, scale, shift, .. } => {
             check_len("scale", padded(features), scale.len())?;
             check_len("shift", padded(features), shift.len())
@@ -241,6 +242,9 @@ fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [
         Op::Activation { features, activation } => {
             activation::forward(level, split, activation, first(x, rows, features)?);
             Ok(())
+        }
+        Op::PRelu { features, slopes } => {
+            prelu::forward(level, features, rows, false, slopes, first(x, rows, features)?)
         }
         Op::Softmax { features } => softmax::softmax(level, features, rows, first(x, rows, features)?),
         Op::LogSoftmax { features } => softmax::log_softmax(level, features, rows, first(x, rows, features)?),

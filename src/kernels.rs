@@ -17,6 +17,7 @@ pub mod layernorm;
 pub mod math;
 pub mod noise;
 pub mod panels;
+pub mod prelu;
 pub mod reduce;
 pub mod softmax;
 pub mod sparse;

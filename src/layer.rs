@@ -9,8 +9,8 @@ mod norm;
 use crate::error::Error;
 use crate::simd::LANES;
 
-pub use activation::Activation;
 pub(crate) use activation::Needs;
+pub use activation::{Activation, PRelu};
 pub(crate) use norm::ghosts;
 pub use norm::{Dialect, LayerNorm, NormMode, Renorm};
 
@@ -66,6 +66,8 @@ pub enum Layer {
     Softmax,
     /// `x_i - log Σ exp(x_j)` over the row.
     LogSoftmax,
+    /// ReLU with a trained slope.
+    PRelu(PRelu),
     /// Normalisation of each row over its features, with trained scale and shift (Ba 2016).
     LayerNorm(LayerNorm),
     /// In training each value is multiplied by a normal number of mean 1 and deviation `√(rate / (1 - rate))`; nothing
@@ -115,6 +117,7 @@ impl Layer {
             Layer::Dropout { .. } => "dropout",
             Layer::Softmax => "softmax",
             Layer::LogSoftmax => "log_softmax",
+            Layer::PRelu(_) => "prelu",
             Layer::LayerNorm(_) => "ln",
             Layer::GaussianDropout { .. } => "gaussian_dropout",
             Layer::GaussianNoise { .. } => "gaussian_noise",
@@ -126,7 +129,7 @@ impl Layer {
     /// Whether it has parameters that are trained.
     #[must_use]
     pub const fn has_parameters(&self) -> bool {
-        matches!(self, Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_))
+        matches!(self, Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_))
     }
 
     /// Whether it is nothing in inference: dropout and its kin.
@@ -194,6 +197,7 @@ impl<'a> Network<'a> {
                 }
                 Layer::Activation(activation) => activation.is_valid(),
                 Layer::Dropout { rate } => rate >= 0.0 && rate <= 1.0,
+                Layer::PRelu(prelu) => prelu.init >= -f32::MAX && prelu.init <= f32::MAX,
                 Layer::Softmax | Layer::LogSoftmax => true,
             };
             if !valid {

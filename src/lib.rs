@@ -87,7 +87,7 @@ pub use fit::{History, Trainer};
 pub use image::Image;
 pub use infer::Net;
 pub use init::Init;
-pub use layer::{Activation, BatchNorm, Layer, Network};
+pub use layer::{Activation, BatchNorm, Layer, Network, PRelu};
 #[cfg(feature = "alloc")]
 pub use model::Mlp;
 pub use simd::Level;

@@ -164,7 +164,8 @@ impl Mlp {
         &self.layers
     }
 
-    /// Draws all dense weights anew; biases become 0, batch norms the identity with untouched statistics.
+    /// Draws all dense weights anew; biases become 0, batch norms the identity with untouched statistics,
+    /// slopes of PReLU what their layer says.
     ///
     /// Each layer has its own random stream: equal shapes get different weights.
     pub fn init(&mut self, init: Init, seed: u64) {
@@ -183,6 +184,9 @@ impl Mlp {
                     let width = crate::layer::padded(node.inputs);
                     node.state.of_mut(&mut self.state)[width..][..node.inputs].fill(1.0);
                 }
+                Layer::PRelu(prelu) => {
+                    node.weights.of_mut(&mut self.params)[..prelu.slopes(node.inputs)].fill(prelu.init);
+                }
                 Layer::LayerNorm(_) => node.weights.of_mut(&mut self.params)[..node.inputs].fill(1.0),
                 _ => {}
             }
@@ -197,6 +201,7 @@ impl Mlp {
             .map(|node| match node.layer {
                 Layer::Dense { outputs, bias } => outputs * (node.inputs + usize::from(bias)),
                 Layer::BatchNorm(_) | Layer::LayerNorm(_) => 2 * node.inputs,
+                Layer::PRelu(prelu) => prelu.slopes(node.inputs),
                 _ => 0,
             })
             .sum()

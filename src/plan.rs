@@ -17,8 +17,8 @@ pub use buffers::Plan;
 pub(crate) use buffers::Work;
 pub use scope::{Scope, Statistics};
 
-use crate::kernels::{batchnorm, panels};
-use crate::layer::{BatchNorm, Layer, Needs, Network, NormMode, ghosts, padded};
+use crate::kernels::{batchnorm, panels, prelu};
+use crate::layer::{BatchNorm, Layer, Needs, Network, NormMode, PRelu, ghosts, padded};
 use crate::simd::LANES;
 
 /// A range of a flat slice.
@@ -64,13 +64,13 @@ pub struct Node {
     pub inputs: usize,
     /// Width of its output.
     pub outputs: usize,
-    /// Among the parameters: a dense layer's weights in panels, or a batch norm's scale.
+    /// Among the parameters: a dense layer's weights in panels, a batch norm's scale, or PReLU's slopes.
     pub weights: Part,
     /// Among the parameters: bias or shift, padded; empty if there is none.
     pub bias: Part,
     /// Among the state: a batch norm's running mean, running variance (padded both) and batch count (one group).
     pub state: Part,
-    /// Among the caches: what a batch norm keeps between forward and backward. Frozen ones share a place.
+    /// Among the caches: what a batch norm keeps between forward and backward, a shared slope's sums. Frozen ones share a place.
     pub cache: Part,
     /// Among the sums of squares: one for each panel of a dense layer's weight gradient, none if it is frozen.
     pub squares: Part,
@@ -175,6 +175,7 @@ impl Walk {
                 (outputs, weights, if bias { padded(outputs) } else { 0 }, 0)
             }
             Layer::BatchNorm(_) => (inputs, padded(inputs), padded(inputs), 2 * padded(inputs) + LANES),
+            Layer::PRelu(PRelu { shared, .. }) => (inputs, prelu::slopes_len(inputs, shared), 0, 0),
             Layer::LayerNorm(_) => (inputs, padded(inputs), padded(inputs), 0),
             _ => (inputs, 0, 0, 0),
         };
@@ -183,6 +184,8 @@ impl Walk {
                 batchnorm::cache_len(padded(inputs)) + batchnorm::corrections_len(padded(inputs))
             }
             Layer::BatchNorm(_) => batchnorm::cache_len(padded(inputs)),
+            // The features' sums, of which the gradient of a shared slope is made.
+            Layer::PRelu(PRelu { shared: true, .. }) if !frozen => padded(inputs),
             _ => 0,
         };
         let (exact, squares) = match layer {
@@ -194,6 +197,7 @@ impl Walk {
         let (in_place, needed) = match layer {
             Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) => (false, Needed::Nothing),
             _ if frozen => (true, Needed::Nothing),
+            Layer::PRelu(_) => (false, Needed::Nothing),
             Layer::Activation(activation) => match activation.needs() {
                 Needs::Input => (false, Needed::Nothing),
                 Needs::Sign => (matches!(self.needed, Needed::Nothing), Needed::Sign),

@@ -17,13 +17,14 @@
 //! | `elu` `celu` | `alpha=1` |
 //! | `softplus` | `beta=1` |
 //! | `thresholded_relu(theta)` | |
+//! | `prelu` | `shared=true`, `init=0.25` |
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use crate::layer::{Activation, BatchNorm, Dialect, Layer, LayerNorm, NormMode, Renorm};
+use crate::layer::{Activation, BatchNorm, Dialect, Layer, LayerNorm, NormMode, PRelu, Renorm};
 
 /// What is wrong with a network's text, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl fmt::Display for TextError {
 
 impl core::error::Error for TextError {}
 
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "dense",
     "bn",
     "dropout",
@@ -65,6 +66,7 @@ const NAMES: [&str; 27] = [
     "relu6",
     "mish",
     "thresholded_relu",
+    "prelu",
     "ln",
     "gaussian_dropout",
     "gaussian_noise",
@@ -157,6 +159,10 @@ fn layer(name: &str, arguments: &str, dialect: Dialect) -> Result<Layer, String>
         "mish" => Layer::Activation(Activation::Mish),
         "thresholded_relu" | "threshold" => Layer::Activation(Activation::ThresholdedRelu {
             theta: arguments.required("theta", "the value from which on it passes, as in thresholded_relu(1)")?,
+        }),
+        "prelu" => Layer::PRelu(PRelu {
+            shared: arguments.optional("shared", PRelu::TORCH.shared)?,
+            init: arguments.optional("init", PRelu::TORCH.init)?,
         }),
         "softmax" => Layer::Softmax,
         "log_softmax" => Layer::LogSoftmax,
@@ -343,6 +349,9 @@ fn word(layer: &Layer) -> String {
         Layer::Activation(Activation::Celu { alpha }) if alpha != 1.0 => format!("celu({alpha})"),
         Layer::Activation(Activation::Softplus { beta }) if beta != 1.0 => format!("softplus({beta})"),
         Layer::Activation(Activation::ThresholdedRelu { theta }) => format!("thresholded_relu({theta})"),
+        Layer::PRelu(PRelu { shared: false, init: 0.25 }) => String::from("prelu(shared=false)"),
+        Layer::PRelu(PRelu { shared: true, init }) if init != 0.25 => format!("prelu(init={init})"),
+        Layer::PRelu(PRelu { shared: false, init }) => format!("prelu(shared=false, init={init})"),
         Layer::Dropout { rate } => format!("dropout({rate})"),
         ref layer => layer.name().to_string(),
     }
@@ -382,6 +391,7 @@ mod tests {
             "bn(keras) gelu silu tanh sigmoid softmax",
             "elu elu(0.5) selu celu celu(2) gelu_tanh softplus softplus(0.3) softsign hard_sigmoid hard_swish relu6 mish",
             "thresholded_relu(1) thresholded_relu(0.25)",
+            "prelu prelu(shared=false) prelu(init=0.1) prelu(shared=false, init=0)",
             "ln ln(keras) ln(eps=0.01) gaussian_dropout(0.2) gaussian_noise(0.1) alpha_dropout(0.05) dropconnect(0.5) dense(2)",
             "bn(frozen=true) bn(keras, ghost=32) bn(renorm=true)",
             "bn(eps=0.01, momentum=0.3, unbiased=true, renorm=true, r_max=2, d_max=1, renorm_from=10, r_until=20, d_until=30)",

@@ -312,6 +312,26 @@ fn more_activations() {
     check_all("more activations", &nets, &[2, 5, 17]);
 }
 
+/// PReLU's slopes, shared and of each feature, everywhere; in frozen parts, with dropout and softmax behind it.
+#[test]
+fn prelu() {
+    let mut nets = Vec::new();
+    for name in ["prelu", "prelu(shared=false)"] {
+        nets.push((3, format!("dense(17) {name} dense(3)"), CE, Scope::ALL));
+        nets.push((17, format!("{name} dense(16) bn {name} dropout(0.3) dense(1)"), BCE, Scope::ALL));
+        nets.push((33, format!("dense(33) {name}"), MSE, Scope::ALL));
+        nets.push((5, format!("{name} {name} tanh"), MSE, Scope::ALL));
+        nets.push((6, format!("dense(20) bn relu {name} softmax {name} log_softmax"), MSE, Scope::ALL));
+        nets.push((6, format!("dense(20) {name} dense(18) {name} relu dense(3)"), CE, Scope::from_layer(2)));
+        nets.push((6, format!("dense(20) {name} dense(18) {name} relu dense(3)"), CE, Scope::from_layer(3)));
+        nets.push((6, format!("{name} dense(20) gelu {name} dense(3)"), CE, Scope::from_layer(1)));
+    }
+    let nets: Vec<_> = nets.iter().map(|(inputs, net, loss, scope)| (*inputs, net.as_str(), *loss, *scope)).collect();
+    check_scopes("PReLU", &nets, &[2, 5, 17]);
+    check_scopes("PReLU of long batches", &nets[..1], &[256, 257, 300]);
+    check_scopes("PReLU of long batches, each", &nets[8..9], &[256, 257, 300]);
+}
+
 /// Batch norm everywhere: hidden, at the input, at the end, before and after an activation, in chains.
 #[test]
 fn batch_norm() {

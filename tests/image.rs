@@ -14,7 +14,7 @@ use evenkeel::Level;
 use evenkeel::export::{Options, Precision, Precisions, Standardisation, export};
 use evenkeel::image::{Aligned, AlignedBytes, Image, ImageError, checksum};
 use evenkeel::infer::Net;
-use evenkeel::layer::{Activation, BatchNorm, Layer, Network};
+use evenkeel::layer::{Activation, BatchNorm, Layer, Network, PRelu};
 use evenkeel::split::Serial;
 use exercise::image::{mend, view};
 
@@ -55,6 +55,11 @@ fn image_of(inputs: usize, layers: &[Layer], options: &Options<'_>) -> AlignedBy
                 let state = node.state.of_mut(&mut state);
                 (state[output], state[width + output], state[2 * width]) = (value(), 1.25 + value(), 10.0);
             }
+            if let Layer::PRelu(prelu) = node.layer
+                && output < prelu.slopes(node.inputs)
+            {
+                node.weights.of_mut(&mut params)[output] = value();
+            }
             if node.bias.len > 0 {
                 node.bias.of_mut(&mut params)[output] = value();
             }
@@ -64,7 +69,7 @@ fn image_of(inputs: usize, layers: &[Layer], options: &Options<'_>) -> AlignedBy
 }
 
 /// The committed images, with a hash of their outputs on an exact level.
-fn seeds() -> [(&'static str, AlignedBytes, u64); 6] {
+fn seeds() -> [(&'static str, AlignedBytes, u64); 7] {
     let f16 = Options { precision: Precisions::All(Precision::F16), ..Options::default() };
     let bn = Layer::BatchNorm(BatchNorm::TORCH);
     let act = Layer::Activation;
@@ -82,6 +87,14 @@ fn seeds() -> [(&'static str, AlignedBytes, u64); 6] {
         bn,
         Layer::dense(3),
         Layer::Softmax,
+    ];
+    let prelu = [
+        Layer::PRelu(PRelu::KERAS),
+        Layer::dense(18),
+        bn,
+        Layer::PRelu(PRelu::TORCH),
+        Layer::dense(3),
+        Layer::PRelu(PRelu::KERAS),
     ];
     let activations = [
         act(Activation::Mish),
@@ -114,6 +127,7 @@ fn seeds() -> [(&'static str, AlignedBytes, u64); 6] {
         ("scale", image_of(5, &[bn, Layer::LogSoftmax], &Options::default()), SCALE),
         ("identity", image_of(3, &[Layer::Dropout { rate: 0.5 }], &Options { note: "nothing", ..f16 }), IDENTITY),
         ("activations", image_of(6, &activations, &Options::default()), ACTIVATIONS),
+        ("prelu", image_of(5, &prelu, &f16), PRELU),
     ]
 }
 
@@ -121,6 +135,7 @@ const XOR: u64 = 0xa4b4_1f48_0bae_6fd1;
 const F16: u64 = 0x588b_d065_a2e5_5a22;
 const EVERYTHING: u64 = 0x6cab_9855_106a_27f0;
 const SCALE: u64 = 0x6248_6ffe_ca14_be00;
+const PRELU: u64 = 0x8e6f_d221_3e7f_c004;
 const ACTIVATIONS: u64 = 0x8ba9_f4cc_21e7_d953;
 const IDENTITY: u64 = 0x3e37_c780_71fd_c528;
 
@@ -177,7 +192,7 @@ fn seeds_are_replayed() {
         mend(&mut bytes);
         let _ = view(&bytes);
     }
-    assert!(images >= 6);
+    assert!(images >= 7);
 }
 
 /// The compiler checks an image, and sizes the buffers.
@@ -371,7 +386,7 @@ fn every_refusal_is_typed() {
     // Operation 0 is the scale and shift of the inputs, 1 SiLU, 2 scale and shift, 3 leaky ReLU, then dense.
     let at = |op: usize| 64 + 32 * op;
     assert_eq!(with(at(0), &[0]), record(0, "kind"));
-    assert_eq!(with(at(0), &[6]), record(0, "kind"));
+    assert_eq!(with(at(0), &[8]), record(0, "kind"));
     assert_eq!(with(at(0) + 1, &[1]), record(0, "type of weights"));
     assert_eq!(with(at(4) + 1, &[2]), record(4, "type of weights"));
     assert_eq!(with(at(0) + 2, &[1]), record(0, "activation"));

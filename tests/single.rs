@@ -10,7 +10,7 @@ macro_rules! seeds {
         [$(($name, &Aligned(*include_bytes!(concat!("../fuzz/seeds/image/", $name, ".keel"))) as &Aligned<[u8]>)),*]
     };
 }
-const SEEDS: [(&str, &Aligned<[u8]>); 6] = seeds!("everything" "f16" "identity" "scale" "xor" "activations");
+const SEEDS: [(&str, &Aligned<[u8]>); 7] = seeds!("everything" "f16" "identity" "scale" "xor" "activations" "prelu");
 
 #[test]
 fn one_row_has_the_bits_of_a_batch_on_every_level() {

@@ -55,7 +55,7 @@ pub(super) enum Step {
     Dense { layer: usize, before: Run, after: Run, activation: Option<Activation> },
     /// A run with no dense layer next to it.
     ScaleShift { run: Run },
-    /// A layer that stays: activation, softmax, log-softmax or layer norm.
+    /// A layer that stays: activation, PReLU, softmax, log-softmax or layer norm.
     Layer { layer: usize },
 }
 
@@ -163,6 +163,7 @@ impl<'a> Fold<'a> {
             match node.layer {
                 Layer::Dense { .. } => fold.check_dense(&node)?,
                 Layer::BatchNorm(_) => fold.check_batch_norm(&node)?,
+                Layer::PRelu(_) => check_finite(&node, "slope", node.weights.of(params))?,
                 Layer::LayerNorm(_) => {
                     check_finite(&node, "scale", node.weights.of(params))?;
                     check_finite(&node, "shift", node.bias.of(params))?;
@@ -205,6 +206,12 @@ impl<'a> Fold<'a> {
             }
         }
         Ok(())
+    }
+
+    /// PReLU's slope of a feature.
+    pub(super) fn slope(&self, layer: usize, shared: bool, feature: usize) -> f64 {
+        let slopes = self.network.node(layer).weights.of(self.params);
+        slopes.get(if shared { 0 } else { feature }).map_or(0.0, |slope| f64::from(*slope))
     }
 
     /// A run as one scale and shift, for the features of group `group`. Padding lanes hold nothing of use.

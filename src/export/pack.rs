@@ -10,7 +10,7 @@ use crate::image::{
     weight_bytes,
 };
 use crate::kernels::panels;
-use crate::layer::{Activation, Layer, Network, padded};
+use crate::layer::{Activation, Layer, Network, PRelu, padded};
 use crate::simd::LANES;
 
 /// What an image should contain besides the network. The default is `f32`, no standardisation and no texts.
@@ -136,6 +136,9 @@ const fn layout(network: &Network<'_>, options: &Options<'_>) -> Result<Layout, 
                 sections.place(3 * vector_bytes(network.width_before(run.first)));
             }
             Step::Layer { layer } => {
+                if let Layer::PRelu(_) = network.layers()[layer] {
+                    sections.place(vector_bytes(network.width_before(layer)));
+                }
                 if let Layer::LayerNorm(_) = network.layers()[layer] {
                     sections.place(2 * vector_bytes(network.width_before(layer)));
                 }
@@ -195,6 +198,10 @@ pub fn write_image(
             }
             Step::Layer { layer } => {
                 let features = network.width_before(layer);
+                if let Layer::PRelu(PRelu { shared, .. }) = network.layers()[layer] {
+                    writer.prelu(&fold, layer, shared)?;
+                    continue;
+                }
                 let (kind, activation) = match network.layers()[layer] {
                     Layer::Activation(activation) => (3, Some(activation)),
                     Layer::Softmax => (4, None),
@@ -292,6 +299,20 @@ impl Writer<'_> {
         Ok(())
     }
 
+    fn prelu(&mut self, fold: &Fold<'_>, layer: usize, shared: bool) -> Result<(), FoldError> {
+        let features = fold.network.width_before(layer);
+        let start = self.sections.place(vector_bytes(features));
+        for group in 0..panels::panels(features) {
+            let mut values = [0.0; LANES];
+            for (lane, value) in values.iter_mut().enumerate().take(features - group * LANES) {
+                *value = fold.slope(layer, shared, group * LANES + lane);
+            }
+            self.vector(start, layer, group, &values)?;
+        }
+        self.record(7, 0, None, (features, features), (start, 0));
+        Ok(())
+    }
+
     /// Scale and shift as they are, and eps in the record's place for a slope.
     fn layer_norm(&mut self, fold: &Fold<'_>, layer: usize, params: &[f32]) -> Result<(), FoldError> {
         let node = fold.network.node(layer);
@@ -313,7 +334,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Sixteen values of a bias, centre, scale or shift.
+    /// Sixteen values of a bias, slopes, centre, scale or shift.
     fn vector(&mut self, at: u64, layer: usize, group: usize, values: &[f64; LANES]) -> Result<(), FoldError> {
         for (lane, value) in values.iter().copied().enumerate() {
             let output = group * LANES + lane;

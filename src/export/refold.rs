@@ -38,7 +38,7 @@ pub const fn tail_len(image: &Image<'_>, first: usize) -> usize {
 ///
 /// # Errors
 /// [`Error::Ops`] if there is no operation `first`, [`Error::Length`] for another `N`, [`Error::Tail`] for a scale and shift
-/// among them.
+/// or a PReLU among them.
 pub const fn tail_layers<const N: usize>(image: &Image<'_>, first: usize) -> Result<[Layer; N], Error> {
     if first >= image.op_count() {
         return Err(Error::Ops { ops: first, found: image.op_count() });
@@ -57,7 +57,7 @@ pub const fn tail_layers<const N: usize>(image: &Image<'_>, first: usize) -> Res
             (Kind::Activation, Some(activation)) => Layer::Activation(activation),
             (Kind::LogSoftmax, _) | (Kind::Activation, None) => Layer::LogSoftmax,
             (Kind::LayerNorm { eps }, _) => Layer::LayerNorm(LayerNorm { eps }),
-            (Kind::ScaleShift, _) => return Err(Error::Tail { op }),
+            (Kind::ScaleShift | Kind::PRelu, _) => return Err(Error::Tail { op }),
         };
         next += 1;
         if let (Kind::Dense { .. }, Some(activation)) = (record.kind, record.activation) {
@@ -115,7 +115,7 @@ fn check_tail(image: &Image<'_>, first: usize, tail: &Network<'_>) -> Result<(),
         let record = image.record(op);
         let (index, layer) = next(op)?;
         let fits = match (record.kind, *layer) {
-            (Kind::ScaleShift, _) => return Err(Error::Tail { op }),
+            (Kind::ScaleShift | Kind::PRelu, _) => return Err(Error::Tail { op }),
             (Kind::Dense { .. }, Layer::Dense { outputs, bias }) => {
                 outputs == record.outputs && bias == (record.bias != 0)
             }

@@ -151,6 +151,7 @@ pub(crate) enum Kind {
     Activation,
     Softmax,
     LogSoftmax,
+    PRelu,
     LayerNorm { eps: f32 },
 }
 
@@ -176,6 +177,7 @@ impl Record {
             3 => Kind::Activation,
             4 => Kind::Softmax,
             6 => Kind::LayerNorm { eps: f32::from_bits(u32_at(bytes, at + 4)) },
+            7 => Kind::PRelu,
             _ => Kind::LogSoftmax,
         };
         Self {
@@ -193,7 +195,7 @@ impl Record {
         let at = HEADER + RECORD * op;
         let codes = u32_at(bytes, at).to_le_bytes();
         let record = Self::read(bytes, op);
-        ensure!(codes[0] >= 1 && codes[0] <= 6, ImageError::Record { op, field: "kind" });
+        ensure!(codes[0] >= 1 && codes[0] <= 7, ImageError::Record { op, field: "kind" });
         let most = if matches!(record.kind, Kind::Dense { .. }) { 1 } else { 0 };
         ensure!(codes[1] <= most, ImageError::Record { op, field: "type of weights" });
         let (least, most) = match record.kind {
@@ -240,6 +242,12 @@ const fn check_sections(bytes: &[u8], op: usize, record: &Record, sections: &mut
                 part += 1;
                 ensure!(is_zero(parts, padding, part * vector), ImageError::Padding);
             }
+            ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
+        }
+        Kind::PRelu => {
+            let slopes = check!(take(bytes, op, "slopes", record.weights, vector, sections));
+            check!(finite(slopes, op, "slopes", false));
+            ensure!(is_zero(slopes, 4 * record.outputs as u64, vector), ImageError::Padding);
             ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
         }
         Kind::LayerNorm { .. } => {

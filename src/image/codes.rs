@@ -73,7 +73,7 @@ impl Record {
             Kind::Dense { .. } | Kind::ScaleShift | Kind::Activation | Kind::Softmax | Kind::LogSoftmax => {
                 if code <= 6 { 1 } else { 2 }
             }
-            Kind::LayerNorm { .. } => 2,
+            Kind::LayerNorm { .. } | Kind::PRelu => 2,
         }
     }
 }

@@ -69,14 +69,14 @@ pub enum ImageError {
     Section {
         /// The operation, from 0.
         op: usize,
-        /// `weights`, `bias`, or `scale and shift`.
+        /// `weights`, `bias`, `scale and shift`, or `slopes`.
         part: &'static str,
     },
     /// A NaN or an infinity among the parameters.
     NonFinite {
         /// The operation, from 0.
         op: usize,
-        /// `weights`, `bias`, or `scale and shift`.
+        /// `weights`, `bias`, `scale and shift`, or `slopes`.
         part: &'static str,
         /// Position in the section, in values.
         index: usize,

@@ -50,10 +50,12 @@ pub const RELU6: u32 = 1 << 20;
 pub const MISH: u32 = 1 << 21;
 /// Thresholded ReLU.
 pub const THRESHOLDED_RELU: u32 = 1 << 22;
+/// PReLU.
+pub const PRELU: u32 = 1 << 23;
 /// Layer norm.
 pub const LAYER_NORM: u32 = 1 << 30;
 /// All of these.
-pub const ALL: u32 = ((1 << 23) - 1) | LAYER_NORM;
+pub const ALL: u32 = ((1 << 24) - 1) | LAYER_NORM;
 
 impl Image<'_> {
     /// The kinds of operations that the image has, bits of [`uses`](super::uses).
@@ -70,6 +72,7 @@ impl Image<'_> {
                 Kind::Activation => ACTIVATION,
                 Kind::Softmax => SOFTMAX,
                 Kind::LogSoftmax => LOG_SOFTMAX,
+                Kind::PRelu => PRELU,
                 Kind::LayerNorm { .. } => LAYER_NORM,
             };
             if let Some(activation) = record.activation {

@@ -4,7 +4,7 @@ use super::scale_shift;
 use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights, uses};
 use crate::kernels::dense::{self, Dense, Last};
-use crate::kernels::{activation, layernorm, softmax};
+use crate::kernels::{activation, layernorm, prelu, softmax};
 use crate::layer::{Activation, padded};
 use crate::simd::{Kernel, Level, Simd};
 
@@ -133,6 +133,10 @@ fn in_place<const USES: u32>(level: Level, op: Op<'_>, x: &mut [f32]) -> Result<
         }
         Op::Activation { features, activation } if USES & uses::ACTIVATION != 0 => {
             activate::<USES>(level, activation, row(x, features));
+            Ok(())
+        }
+        Op::PRelu { features, slopes } if USES & uses::PRELU != 0 => {
+            prelu::some_forward(level, 1, false, slopes, row(x, features));
             Ok(())
         }
         Op::Softmax { features } if USES & uses::SOFTMAX != 0 => softmax::softmax(level, features, 1, row(x, features)),

@@ -104,6 +104,10 @@ pub(super) fn tensors(model: &Mlp) -> BTreeMap<String, Tensor> {
                 insert("running_var", vector(&state[padded(width)..]));
                 insert("num_batches_tracked", Tensor::i64(batches_seen(state) as i64));
             }
+            Layer::PRelu(prelu) => {
+                let slopes = prelu.slopes(node.inputs);
+                insert("weight", Tensor::f32(std::vec![slopes], &node.weights.of(&model.params)[..slopes]));
+            }
             Layer::LayerNorm(_) => {
                 let vector = |values: &[f32]| Tensor::f32(std::vec![node.inputs], &values[..node.inputs]);
                 insert("weight", vector(node.weights.of(&model.params)));
@@ -189,6 +193,7 @@ fn check_shapes(network: &Network<'_>, file: &File<'_>) -> Result<(), Interchang
                 file.check_shape(&name("running_mean"), &[node.inputs])?;
                 file.check_shape(&name("running_var"), &[node.inputs])?;
             }
+            Layer::PRelu(prelu) => file.check_shape(&name("weight"), &[prelu.slopes(node.inputs)])?,
             Layer::LayerNorm(_) => {
                 file.check_shape(&name("weight"), &[node.inputs])?;
                 file.check_shape(&name("bias"), &[node.inputs])?;
@@ -231,6 +236,11 @@ fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
                 state[padded(width)..][..width].copy_from_slice(&var);
                 let batches = file.take_count(&name("num_batches_tracked"))?.unwrap_or(1);
                 set_batches_seen(state, batches);
+            }
+            Layer::PRelu(prelu) => {
+                let slopes = prelu.slopes(node.inputs);
+                let values = file.require(&name("weight"), &[slopes])?;
+                node.weights.of_mut(params)[..slopes].copy_from_slice(&values);
             }
             Layer::LayerNorm(_) => {
                 let width = node.inputs;

@@ -61,6 +61,37 @@ pub enum Activation {
     },
 }
 
+/// ReLU whose slope on negative inputs is trained (He 2015), `torch.nn.PReLU` and `keras.layers.PReLU`.
+///
+/// Its slopes count among the parameters; like biases they have no weight decay unless all parameters have. Folding leaves it
+/// alone: an image has it as an operation of its own, with a slope for each feature.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PRelu {
+    /// Whether all features have the same slope (PyTorch's default), else each has one (Keras').
+    pub shared: bool,
+    /// Where slopes start: 0.25 in PyTorch, 0 in Keras. Finite.
+    pub init: f32,
+}
+
+impl PRelu {
+    /// `torch.nn.PReLU` as it comes: one slope, 0.25.
+    pub const TORCH: Self = Self { shared: true, init: 0.25 };
+    /// `keras.layers.PReLU` as it comes: a slope for each feature, 0.
+    pub const KERAS: Self = Self { shared: false, init: 0.0 };
+
+    /// Number of slopes for `features` features.
+    #[must_use]
+    pub const fn slopes(&self, features: usize) -> usize {
+        if self.shared { 1 } else { features }
+    }
+}
+
+impl Default for PRelu {
+    fn default() -> Self {
+        Self::TORCH
+    }
+}
+
 /// What the gradient of an activation is computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {

@@ -9,8 +9,8 @@ use crate::Level;
 use crate::error::Error;
 use crate::kernels::dense::TOGETHER;
 use crate::kernels::groups::Rows;
-use crate::kernels::{accumulate, batchnorm, dense, layernorm, reduce, softmax, sparse};
-use crate::layer::{Layer, Network, padded};
+use crate::kernels::{accumulate, batchnorm, dense, layernorm, prelu, reduce, softmax, sparse};
+use crate::layer::{Layer, Network, PRelu, padded};
 use crate::plan::{Node, Plan, Work};
 use crate::simd::LANES;
 use crate::split::Split;
@@ -248,6 +248,30 @@ fn stage<P: Split>(
                 }
             });
         }
+        Layer::PRelu(PRelu { shared, .. }) => {
+            let (slopes, own) = (node.weights.of(params), &mut gradients[..node.weights.len]);
+            // The features' sums are the gradient itself, or what that of the shared slope is made of.
+            let (sums, total) = if shared { (node.cache.of_mut(work.cache), Some(own)) } else { (own, None) };
+            let take_sums = stretch.is_none_or(|stretch| node.index < stretch.done);
+            if take_sums && pass.before == 0 {
+                sums.fill(0.0);
+            }
+            let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+            split.run([delta, &mut *sums], [per_task * block, per_task * LANES], &|task, [delta, sums]| {
+                let first = task * per_task;
+                let [input, output] = [input, output].map(|rows| &rows[first * block..][..delta.len()]);
+                let slopes = if shared { slopes } else { &slopes[first * LANES..] };
+                then.backward(first, output, delta);
+                if take_sums {
+                    prelu::some_sums(level, pass.before, rows, input, delta, sums);
+                }
+                prelu::some_backward(level, rows, shared, slopes, input, delta);
+            });
+            if let (Some(total), true) = (total, take_sums) {
+                total.fill(0.0);
+                total[..1].fill(prelu::across(level, sums));
+            }
+        }
         Layer::Softmax | Layer::LogSoftmax => {
             then.backward(0, output, delta);
             if let Layer::Softmax = node.layer {
@@ -291,7 +315,7 @@ pub(super) fn clip(
 ) -> Option<f32> {
     let mut sum: f64 = squares.iter().map(|square| f64::from(*square)).sum();
     for node in network.nodes_in(plan.scope).skip(plan.first) {
-        if let Layer::BatchNorm(_) | Layer::LayerNorm(_) = node.layer {
+        if let Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_) = node.layer {
             sum += reduce::sum_of_squares(level, node.weights.behind(plan.frozen()).of(gradients));
         }
         sum += reduce::sum_of_squares(level, node.bias.behind(plan.frozen()).of(gradients));

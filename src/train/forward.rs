@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::kernels::groups::{Rows, to_groups};
 use crate::kernels::noise::{self, Alpha};
 use crate::kernels::sparse::{self, IndexLists};
-use crate::kernels::{activation, batchnorm, dense, dropout, layernorm, softmax};
-use crate::layer::{BatchNorm, Layer, Network, NormMode, padded};
+use crate::kernels::{activation, batchnorm, dense, dropout, layernorm, prelu, softmax};
+use crate::layer::{BatchNorm, Layer, Network, NormMode, PRelu, padded};
 use crate::plan::{Node, Scope, Work};
 use crate::rng::{Purpose, Stream};
 use crate::simd::LANES;
@@ -307,6 +307,19 @@ impl<P: Split> Pass<'_, P> {
                         batchnorm::some_normal(level, rows, cache, gamma, beta, x, y);
                         then.forward(first, y);
                     }
+                });
+            }
+            Layer::PRelu(PRelu { shared, .. }) => {
+                let slopes = node.weights.of(params);
+                let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+                split.run([y], [per_task * block], &|task, [y]| {
+                    let first = task * per_task;
+                    if !in_place {
+                        y.copy_from_slice(&x[first * block..][..y.len()]);
+                    }
+                    let slopes = if shared { slopes } else { &slopes[first * LANES..] };
+                    prelu::some_forward(level, rows, shared, slopes, y);
+                    then.forward(first, y);
                 });
             }
             Layer::Softmax | Layer::LogSoftmax => {

@@ -252,6 +252,21 @@ impl Reference {
         total.sqrt()
     }
 
+    /// `Σ_r min(x, 0) dy` of each column, for rows of `width` values.
+    pub(crate) fn slope_gradient(self, width: usize, x: &[f32], dy: &[f32]) -> Vec<f32> {
+        let below = |x: f32| if 0.0 < x { 0.0 } else { x };
+        let column = |column: usize| {
+            let at = |row: usize| row * width + column;
+            self.dot(x.len() / width, |row| dy[at(row)], |row| below(x[at(row)]))
+        };
+        (0..width).map(column).collect()
+    }
+
+    /// The sum of a row in sixteen lanes.
+    pub(crate) fn across(self, row: &[f32]) -> f32 {
+        Self::lanes(row, 0.0, |_, lane, x| lane + x, |a, b| a + b)
+    }
+
     pub(crate) fn activation(self, activation: Activation, x: f32) -> f32 {
         match activation {
             Activation::Relu => {
@@ -294,15 +309,7 @@ impl Reference {
             }
             Activation::HardSigmoid => hard_sigmoid(x),
             Activation::HardSwish => (if x < -3.0 { -3.0 } else { x }) * hard_sigmoid(x),
-            Activation::Relu6 => {
-                if x < 0.0 {
-                    0.0
-                } else if x > 6.0 {
-                    6.0
-                } else {
-                    x
-                }
-            }
+            Activation::Relu6 => x.clamp(0.0, 6.0),
             Activation::ThresholdedRelu { theta } => {
                 if x > theta || x.is_nan() {
                     x
@@ -347,17 +354,11 @@ impl Reference {
 }
 
 /// SELU's factor, and its product with SELU's alpha, each as the nearest `f32` and the nearest to the rest.
-const SELU: (f32, f32) = (1.050_701_022_148_132_3, -3.479_265_231_476_347e-8);
-const SELU_ALPHA: (f32, f32) = (1.758_099_317_550_659_2, 2.329_671_744_405_459_3e-8);
+const SELU: (f32, f32) = (f32::from_bits(0x3f86_7d5f), f32::from_bits(0xb315_6eed));
+const SELU_ALPHA: (f32, f32) = (f32::from_bits(0x3fe1_0966), f32::from_bits(0x32c8_1e06));
 
 fn hard_sigmoid(x: f32) -> f32 {
-    let inner = if x < -3.0 {
-        -3.0
-    } else if x > 3.0 {
-        3.0
-    } else {
-        x
-    };
+    let inner = x.clamp(-3.0, 3.0);
     (inner + 3.0) * (1.0 / 6.0)
 }
 

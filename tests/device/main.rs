@@ -78,6 +78,10 @@ impl Setup {
                     part[padded(width)..][..width].copy_from_slice(&var);
                     part[2 * padded(width)] = 3.0;
                 }
+                Layer::PRelu(prelu) => {
+                    let slopes = prelu.slopes(node.inputs);
+                    node.weights.of_mut(&mut params)[..slopes].copy_from_slice(&numbers(stream, slopes));
+                }
                 _ => {}
             }
         }

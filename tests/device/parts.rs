@@ -144,7 +144,9 @@ proptest! {
     ) {
         let mut net = String::new();
         for (width, norm) in widths.iter().zip(&norms) {
-            net += &format!("dense({width}) {} leaky_relu dropout(0.25) ", if *norm { "bn" } else { "" });
+            // Slopes of PReLU are sums over rows, too: one for each feature, and one for all.
+            let then = if *norm { "bn prelu(shared=false)" } else { "prelu" };
+            net += &format!("dense({width}) {then} dropout(0.25) leaky_relu ");
         }
         net += "dense(2)";
         let setup = Setup::new(inputs, &net, CE, rows);

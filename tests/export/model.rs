@@ -101,6 +101,11 @@ impl Model {
                     }
                     node.state.of_mut(&mut model.state)[2 * width] = 100.0;
                 }
+                Layer::PRelu(prelu) => {
+                    for slope in &mut node.weights.of_mut(&mut model.params)[..prelu.slopes(node.inputs)] {
+                        *slope = (0.3 * random.normal()) as f32;
+                    }
+                }
                 _ => {}
             }
             for row in &mut rows {
@@ -133,6 +138,11 @@ pub(crate) fn layer(model: &Model, index: usize, x: &[f64]) -> Vec<f64> {
                 (x[j] - mean) / (var + f64::from(bn.eps)).sqrt() * f64::from(gamma) + f64::from(beta)
             })
             .collect(),
+        Layer::PRelu(prelu) => {
+            let slopes = node.weights.of(&model.params);
+            let slope = |feature: usize| f64::from(slopes[if prelu.shared { 0 } else { feature }]);
+            x.iter().enumerate().map(|(feature, x)| if *x > 0.0 { *x } else { slope(feature) * x }).collect()
+        }
         Layer::Activation(activation) => x.iter().map(|x| activate(activation, *x)).collect(),
         Layer::Softmax | Layer::LogSoftmax => {
             let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from check_checkpoint import build  # noqa: E402
 from make import F32, F64, HERE, Writer, clip_exp, close, extremes, f32, mp_sigmoid, mp_softplus, mp_tanh  # noqa: E402
 
 mpmath.mp.dps = 50
@@ -166,8 +167,25 @@ def main():
             results.update(zip(("y", "dx", "dslope"), prelu(x, dy, slopes)))
             tensors.update({f"{key}.{part}": result for part, result in results.items()})
             tensors.update({f"{key}.x": x, f"{key}.upstream": dy, f"{key}.slopes": slopes})
+    # A network with both kinds, its state_dict and what it answers in float64.
+    net, inputs = "dense(9) bn prelu dense(20) prelu(shared=false) softplus(2) dense(3) gelu_tanh", 6
+    torch.manual_seed(4200)
+    model = build(net, inputs)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if value.dtype == F32:
+                # Slopes of either sign and size; variances stay positive.
+                value.copy_(f32(rng.uniform(0.5, 1.5, value.shape) if "var" in name else rng.normal(0, 0.6, value.shape)))
+    state = model.state_dict()
+    state["1.num_batches_tracked"] += 7
+    x = f32(rng.standard_normal((40, inputs)))
+    with torch.no_grad():
+        output, output64 = model.eval()(x), model.double().eval()(x.double())
+    writer = Writer(HERE)
+    writer.tensors("prelu.safetensors", {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, {"net": net})
+    writer.tensors("prelu.cases.safetensors", {"input": x, "output": output, "output64": output64}, {"net": net, "inputs": inputs})
     about = {"elementwise": list(elementwise()), "keras": keras.__version__, "float32_error": worst}
-    Writer(HERE).tensors("units.safetensors", tensors, about)
+    writer.tensors("units.safetensors", tensors, about)
 
 
 if __name__ == "__main__":

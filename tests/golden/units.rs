@@ -1,10 +1,11 @@
 //! The less usual activations against 50 digits and against PyTorch's `float32`.
 
-use evenkeel::kernels::activation;
+use evenkeel::kernels::{activation, prelu};
+use evenkeel::layer::padded;
 use evenkeel::{Activation, Level, Serial};
 
 use crate::file::{File, Tally, ulp};
-use crate::values::pad;
+use crate::values::{pad, unpad};
 
 fn activations() -> [(&'static str, Activation); 15] {
     [
@@ -70,4 +71,33 @@ fn more_activations_and_gradients() {
     }
     values.print("more activations, in ulp");
     gradients.print("their gradients, relative to the upstream gradient");
+}
+
+/// PReLU: outputs, gradients of the inputs and of the slopes, shared and of each feature.
+#[test]
+fn prelu_and_gradients() {
+    let file = File::open("units");
+    let [mut values, mut inputs, mut slopes] = [Tally::default(), Tally::default(), Tally::default()];
+    for (case, shared) in [("shared", true), ("each", false)] {
+        for (rows, features) in [(1, 1), (7, 5), (33, 37)] {
+            let tensor = |part: &str| format!("prelu.{case}.{rows}x{features}.{part}");
+            let (x, dy) = (pad(&file.f32(&tensor("x")), features), pad(&file.f32(&tensor("upstream")), features));
+            let mut weights = file.f32(&tensor("slopes"));
+            weights.resize(prelu::slopes_len(features, shared), 0.0);
+            for level in Level::available() {
+                let what = format!("{case} {rows}x{features} on {level}");
+                let mut y = x.clone();
+                prelu::forward(level, features, rows, shared, &weights, &mut y).unwrap();
+                values.relative(&what, &unpad(&y, features), file.f64(&tensor("y64")), 1e-6);
+                let (mut dx, mut sums) = (dy.clone(), vec![0.0; padded(features)]);
+                prelu::backward(level, features, (0, rows), shared, &weights, &x, &mut dx, &mut sums).unwrap();
+                inputs.relative(&what, &unpad(&dx, features), file.f64(&tensor("dx64")), 1e-6);
+                let found = if shared { vec![prelu::across(level, &sums)] } else { sums[..features].to_vec() };
+                slopes.relative(&what, &found, file.f64(&tensor("dslope64")), 2e-6);
+            }
+        }
+    }
+    values.print("PReLU, relative");
+    inputs.print("its gradients, relative");
+    slopes.print("gradients of its slopes, relative");
 }

@@ -17,7 +17,7 @@ pub(crate) fn pad(values: &[f32], cols: usize) -> Vec<f32> {
     groups
 }
 
-fn unpad(groups: &[f32], cols: usize) -> Vec<f32> {
+pub(crate) fn unpad(groups: &[f32], cols: usize) -> Vec<f32> {
     let rows = groups.len() / padded(cols);
     let mut values = vec![0.0; rows * cols];
     from_groups(rows, cols, groups, &mut values);

@@ -178,3 +178,36 @@ fn other_types() {
     println!("mlp_bn from f16: {half:.1e}, from bf16: {brain:.1e} of the output's scale");
     assert!(half > 0.0 && half < 0.05 && brain > half && brain < 0.5);
 }
+
+/// A network with PReLU of either kind: imported, folded, run, and written back with PyTorch's names and shapes.
+#[test]
+fn prelu() {
+    let (file, cases) = (golden("prelu.safetensors"), read(&golden("prelu.cases.safetensors")));
+    let text = "dense(9) bn prelu dense(20) prelu(shared=false) softplus(2) dense(3) gelu_tanh";
+    let mut net = Mlp::new(6, text::parse(text).unwrap()).unwrap();
+    // Drawn anew: the slopes of the layers' text.
+    assert_eq!(net.network().node(2).weights.of(&net.params)[..2], [0.25, 0.0]);
+    assert_eq!(net.network().node(4).weights.of(&net.params)[19..21], [0.25, 0.0]);
+    state_dict::load(&mut net, &file).unwrap();
+    let written = state_dict::to_bytes(&net).unwrap();
+    assert_eq!(read(&written), read(&file));
+    assert_eq!(state_dict::read(&written).unwrap(), net);
+    let shape = |name: &str| read(&written)[name].1.clone();
+    assert_eq!((shape("2.weight"), shape("4.weight")), (vec![1], vec![20]));
+    assert_eq!(net.parameters(), 6 * 9 + 9 + 18 + 1 + 9 * 20 + 20 + 20 + 20 * 3 + 3);
+
+    let (image, _) = export(&net.network(), &net.params, &net.state, &Options::default()).unwrap();
+    let run = Net::new(Image::new(&image).unwrap());
+    let (input, truth) = (f32s(&cases["input"]), f64s(&cases["output64"]));
+    for level in Level::available() {
+        let (mut output, mut scratch) = (vec![0.0; truth.len()], vec![0.0; run.scratch_len(40)]);
+        run.infer(level, &Serial, &input, &mut output, &mut scratch).unwrap();
+        let error = deviation(&output, truth.iter().copied());
+        assert!(error < 2e-6, "{error:e} on {level}");
+    }
+
+    // One slope is not twenty.
+    let mut other = Mlp::new(6, text::parse(&text.replace("(shared=false)", "")).unwrap()).unwrap();
+    let refused = state_dict::load(&mut other, &file).unwrap_err();
+    assert!(matches!(&refused, InterchangeError::Shape { name, .. } if name == "4.weight"), "{refused}");
+}

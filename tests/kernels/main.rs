@@ -21,6 +21,7 @@ mod norms;
 mod optimizer;
 #[cfg(feature = "rules")]
 mod penalty;
+mod prelu;
 mod random;
 mod refusals;
 mod softmax;

@@ -83,6 +83,9 @@ impl Twin {
                     places.extend((0..node.inputs).map(|feature| node.weights.start + feature));
                     places.extend((0..node.inputs).map(|feature| node.bias.start + feature));
                 }
+                Layer::PRelu(prelu) => {
+                    places.extend((0..prelu.slopes(node.inputs)).map(|slope| node.weights.start + slope));
+                }
                 _ => {}
             }
             let running = match node.layer {
@@ -167,6 +170,9 @@ impl Twin {
 /// Where a layer's derivative jumps; infinite where it has fewer such places.
 fn kinks(layer: Layer) -> [f64; 2] {
     const NONE: f64 = f64::INFINITY;
+    if let Layer::PRelu(_) = layer {
+        return [0.0, NONE];
+    }
     let Layer::Activation(kind) = layer else { return [NONE; 2] };
     match kind {
         Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Selu => [0.0, NONE],
@@ -202,6 +208,10 @@ impl TwinLayer {
                 normal.iter().enumerate().map(|(i, normal)| gamma[i % width] * normal + beta[i % width]).collect()
             }
             Layer::Activation(kind) => x.iter().map(|x| activation(kind, *x).0).collect(),
+            Layer::PRelu(_) => {
+                let slope = |i: usize| self.params[i % width % self.params.len()];
+                x.iter().enumerate().map(|(i, x)| if *x > 0.0 { *x } else { slope(i) * x }).collect()
+            }
             Layer::Dropout { rate } => x.iter().zip(self.mask(rate, rows, mode)).map(|(x, m)| x * m).collect(),
             Layer::LayerNorm(ln) => {
                 let (normal, _) = row_normalised(x, width, f64::from(ln.eps));
@@ -270,6 +280,13 @@ impl TwinLayer {
                     let mean: f64 = column().map(|at| dy[at]).sum::<f64>() / n;
                     let slope: f64 = column().map(|at| dy[at] * own(at)).sum::<f64>() / n;
                     *dx = self.params[j] * inv_std[i] * (dy[i] - mean - own(i) * slope);
+                }
+            }
+            Layer::PRelu(_) => {
+                for (i, dx) in dx.iter_mut().enumerate() {
+                    let slope = i % width % self.params.len();
+                    *dx = if x[i] > 0.0 { dy[i] } else { self.params[slope] * dy[i] };
+                    gradient[slope] += dy[i] * x[i].min(0.0);
                 }
             }
             Layer::Activation(kind) => {

@@ -160,6 +160,7 @@ fn describe(op: &Op<'_>) -> (String, Value) {
         Op::LayerNorm { features, .. } => named("layer_norm", *features),
         Op::Softmax { features } => named("softmax", *features),
         Op::LogSoftmax { features } => named("log_softmax", *features),
+        Op::PRelu { features, .. } => named("prelu", *features),
         _ => named("unknown", 0),
     }
 }
