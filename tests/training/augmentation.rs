@@ -317,7 +317,7 @@ fn weights_that_suit_the_data() {
         again.init_lsuv(level, &pool, &data.inputs, 5).unwrap();
         assert_same(&again, &model, &format!("lsuv on {level}"));
     }
-    let same = vec![1.0; 24];
+    let same = [1.0; 24];
     assert_eq!(again.init_lsuv(Level::detect(), &Serial, &[0.0; 24], 5), Err(Error::NoVariance { layer: 0 }));
     assert!(again.init_lsuv(Level::detect(), &Serial, &same[..5], 5).is_err());
 }

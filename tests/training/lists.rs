@@ -24,7 +24,7 @@ pub(crate) fn texts(rows: usize, features: usize, seed: u32) -> SparseDataset {
     let mut at = 0;
     let mut below = |n: u32| {
         at += 1;
-        (u64::from(words.word(at)) * u64::from(n) >> 32) as u32
+        ((u64::from(words.word(at)) * u64::from(n)) >> 32) as u32
     };
     let mut data = SparseDataset::new(features, Labels::Classes(Vec::new()));
     let mut labels = Vec::new();
