@@ -43,7 +43,11 @@ pub(crate) mod image {
             return;
         }
         bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4..6].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        // A version that is read stays: which one it must be depends on the operations.
+        let version = u16::from_le_bytes([bytes[4], bytes[5]]);
+        if version == 0 || version > FORMAT_VERSION {
+            bytes[4..6].copy_from_slice(&(1 + version % FORMAT_VERSION).to_le_bytes());
+        }
         bytes[6..8].copy_from_slice(&NUMERIC_CONTRACT.to_le_bytes());
         let len = bytes.len() as u64;
         bytes[8..16].copy_from_slice(&len.to_le_bytes());

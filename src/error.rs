@@ -88,6 +88,11 @@ pub enum Error {
         /// Rows of a part.
         part: usize,
     },
+    /// A ghost batch norm divides a batch itself: it cannot come in parts too.
+    GhostParts {
+        /// The batch norm's index.
+        layer: usize,
+    },
     /// A batch that comes in parts is not complete, or would get more rows than it was begun with.
     PartRows {
         /// Rows that the batch has, with those given.
@@ -186,6 +191,48 @@ pub enum Error {
     },
     /// An optimiser beyond SGD and Adam, a penalty other than L2, or a constraint, in a build without the feature `rules`.
     Rules,
+    /// An index beyond the features, see [`IndexLists`](crate::kernels::sparse::IndexLists).
+    Index {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// Place in the row's list, from 0.
+        position: usize,
+        /// The index found.
+        index: u32,
+        /// Features of a row.
+        features: usize,
+    },
+    /// An index that is not larger than the one before it.
+    IndexOrder {
+        /// Row of the batch or data set, from 0.
+        row: usize,
+        /// Place in the row's list, from 0.
+        position: usize,
+        /// The index found.
+        index: u32,
+        /// The one before it.
+        before: u32,
+    },
+    /// Offsets of index lists that do not ascend from 0 to the number of indices.
+    Offsets {
+        /// Which one, from 0.
+        at: usize,
+        /// The offset found.
+        offset: usize,
+        /// The one before it.
+        before: usize,
+        /// Number of indices.
+        indices: usize,
+    },
+    /// Index lists where something else than a dense layer comes first.
+    ListsFirst {
+        /// What comes first.
+        name: &'static str,
+    },
+    /// Index lists for a network that standardises its inputs.
+    ListsStandardized,
+    /// Plain rows where the plan has no room for them, or lists and plain rows in one run.
+    ListsPlanned,
     /// Rows cannot be divided into so many folds.
     Folds {
         /// Folds, or groups to leave out.
@@ -258,6 +305,10 @@ impl fmt::Display for Error {
                 f,
                 "a batch of {rows} rows in parts of {part}: up to 256 rows parts may have any size, beyond that a multiple of 256"
             ),
+            Error::GhostParts { layer } => write!(
+                f,
+                "layer {layer} (bn) normalises ghost batches, which a batch in parts would cut: plan whole batches, or use batches as small as the parts"
+            ),
             Error::PartRows { rows, total } => {
                 write!(f, "{rows} rows of a batch that was begun with {total}")
             }
@@ -319,6 +370,32 @@ impl fmt::Display for Error {
             ),
             Error::Rules => f.write_str(
                 "the optimiser, penalty or constraint is not compiled in: switch on the feature rules, or take SGD, Adam or AdamW with L2",
+            ),
+            Error::Index { row, position, index, features } => write!(
+                f,
+                "row {row}: index {index} at position {position} is beyond the {features} features (indices count from 0)"
+            ),
+            Error::IndexOrder { row, position, index, before } if index == before => write!(
+                f,
+                "row {row}: index {index} at position {position} stands there twice: a feature is 0 or 1, list it once"
+            ),
+            Error::IndexOrder { row, position, index, before } => write!(
+                f,
+                "row {row}: index {index} at position {position} comes after {before}: sort each row's list in ascending order"
+            ),
+            Error::Offsets { at, offset, before, indices } => write!(
+                f,
+                "offset {at} of the index lists is {offset} after {before}: offsets begin with 0, ascend, and end with the number of indices, {indices}"
+            ),
+            Error::ListsFirst { name } => write!(
+                f,
+                "index lists need a dense layer first, here it is {name}: put it behind the first dense layer, or hand in plain rows"
+            ),
+            Error::ListsStandardized => f.write_str(
+                "index lists cannot be standardised: their zeros would become other numbers and all of them count; train without standardisation",
+            ),
+            Error::ListsPlanned => f.write_str(
+                "plain rows where index lists were planned: all data of a run is of one kind, and `Scope::lists` says which",
             ),
             Error::Folds { count, rows } => {
                 write!(f, "{count} folds or groups of {rows} rows: there must be at least two, and no more than rows")

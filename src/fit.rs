@@ -3,6 +3,7 @@
 //! A [`Run`] owns everything that training changes and can be stopped at any batch, stored, and continued with the
 //! same bits: the order of the rows and every dropout mask are pure functions of seed, epoch and step.
 
+mod averaged;
 mod batch;
 mod error;
 mod finder;
@@ -19,14 +20,17 @@ use crate::data::{Batches, View, order};
 use crate::error::Error;
 use crate::memory::Buffer;
 use crate::model::Mlp;
+use crate::plan::Scope;
 use crate::split::Split;
 use crate::train::schedule::PlateauState;
-use crate::train::{Buffers, EarlyStopping, Loss, Moment, Schedule, Score, Session, StopState, Targets};
+use crate::train::{Averaging, Buffers, EarlyStopping, Loss, Moment, Schedule, Score, Session, StopState, Targets};
+use averaged::recalibrate;
 use error::located;
 use observer::Listener;
 use score::{Gather, check_data, evaluate};
 pub(crate) use trainer::check_trainer;
 
+pub use averaged::Averaged;
 pub use error::FitError;
 pub use finder::{RateCurve, RatePoint, RateSearch};
 pub use folds::{CrossValidation, FoldResult, cross_validate, mean_and_deviation};
@@ -65,6 +69,8 @@ pub struct Run {
     pub moments: Buffer,
     /// Parameters and state of the best epoch, if they are kept ([`Trainer::restore_best`]).
     pub best: Option<(Buffer, Buffer)>,
+    /// The average of the weights, if one is kept ([`Trainer::averaging`]) and has begun.
+    pub averaged: Option<Averaged>,
     /// Where the run is.
     pub progress: Progress,
     /// What has been.
@@ -86,7 +92,7 @@ impl Run {
         let plan = model.network().plan_in(trainer.scope, 1);
         let moments = Buffer::zeros(trainer.rules.optimizer.moments_len(&plan));
         let (progress, history) = (Progress::default(), History::default());
-        Ok(Self { model, trainer, moments, best: None, progress, history })
+        Ok(Self { model, trainer, moments, best: None, averaged: None, progress, history })
     }
 
     /// Trains until the epochs are done, early stopping ends it, or the observer breaks; then restores the best
@@ -122,12 +128,14 @@ impl Run {
         Ok(finish)
     }
 
-    /// Puts the weights of the best epoch in place of the present ones, if they were kept; else, of an optimiser that
-    /// averages, the present evaluation weights in place of the training weights.
+    /// Puts the weights of the best epoch in place of the present ones, if they were kept; else the averaged ones, if there
+    /// are any; else, of an optimiser that averages, the present evaluation weights in place of the training weights.
     ///
     /// The run can no longer go on with the bits of one that was never stopped: store it before.
     pub fn restore_best(&mut self) {
-        if let Some((params, state)) = &self.best {
+        let averaged = self.averaged.as_ref().filter(|averaged| averaged.count > 0);
+        let averaged = averaged.map(|averaged| (&averaged.params, &averaged.state));
+        if let Some((params, state)) = self.best.as_ref().map(|(params, state)| (params, state)).or(averaged) {
             self.model.params.copy_from_slice(params);
             self.model.state.copy_from_slice(state);
         } else {
@@ -190,9 +198,21 @@ impl Run {
         if self.history.stopped_epoch.is_some() {
             return Ok(Finish::Stopped);
         }
+        let lists = train.inputs.lists().is_some();
+        if validation.is_some_and(|data| data.inputs.lists().is_some() != lists) {
+            return Err(Error::ListsPlanned.into());
+        }
+        if lists && (trainer.mixup > 0.0 || trainer.jitter > 0.0) {
+            let what = "mixup and jitter make other numbers of ones and zeros: they do not go with index lists";
+            return Err(FitError::Parameter { what });
+        }
+        let scope = Scope { lists, ..trainer.scope };
+        if self.averaged.is_none() && trainer.averaging != Averaging::None {
+            self.averaged = Some(Averaged::new(self.model.params.len(), &self.model.state));
+        }
         let capacity = batches.largest();
         let planned = trainer.part.map_or(capacity, |part| part.clamp(1, capacity));
-        let plan = network.plan_in(trainer.scope, planned);
+        let plan = network.plan_in(scope, planned);
         let mut gradients = Buffer::zeros(plan.trained);
         let mut work = Buffer::zeros(plan.work_len());
         let buffers = Buffers {
@@ -206,9 +226,9 @@ impl Run {
             // Even if it has no parameters: then there is nothing to train, but much to look at.
             Session::planned(network, plan, buffers, trainer.level, split)?
         } else {
-            Session::with_scope(network, trainer.scope, planned, buffers, trainer.level, split)?
+            Session::with_scope(network, scope, planned, buffers, trainer.level, split)?
         };
-        let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity);
+        let mut gather = Gather::new(self.model.standardize.clone(), train.features, capacity, lists);
         let steps_per_epoch = batches.count() as u64;
         let warmup = (f64::from(trainer.warmup_epochs) * steps_per_epoch as f64) as u64;
         let progress = &mut self.progress;
@@ -246,6 +266,9 @@ impl Run {
                 progress.lr = lr;
                 progress.step += 1;
                 progress.batch += 1;
+                if let (Averaging::Ema { .. }, Some(averaged)) = (trainer.averaging, &mut self.averaged) {
+                    averaged.take_in(trainer.averaging, &session)?;
+                }
                 let ended = BatchEnd {
                     epoch: progress.epoch,
                     batch: progress.batch - 1,
@@ -268,6 +291,23 @@ impl Run {
                 let batch = progress.batch.saturating_sub(1);
                 return Err(located(Error::NonFinite { what: "weight", layer }, &layers, progress.epoch, batch));
             }
+            if let (Averaging::Swa { from }, Some(averaged)) = (trainer.averaging, &mut self.averaged)
+                && progress.epoch >= from
+            {
+                averaged.take_in(trainer.averaging, &session)?;
+            }
+            // From here to the end of the epoch the averaged weights stand in for those that are trained.
+            let mut average = self.averaged.as_mut().filter(|averaged| averaged.count > 0);
+            if let Some(average) = &mut average {
+                average.state.copy_from_slice(session.weights().1);
+                average.exchange(&mut session);
+                let renewed = recalibrate(&mut session, &mut gather, &train, &batches);
+                if let Err(error) = renewed {
+                    average.exchange(&mut session);
+                    let batch = progress.batch.saturating_sub(1);
+                    return Err(located(error, &layers, progress.epoch, batch));
+                }
+            }
             // What is validated, and kept if it is the best, is what will be used.
             let averaged = session.swap_weights(&trainer.rules.optimizer)?;
             let validated =
@@ -276,13 +316,20 @@ impl Run {
                 Ok(validated) => validated,
                 Err(error) => {
                     session.swap_weights(&trainer.rules.optimizer)?;
+                    if let Some(average) = average {
+                        average.exchange(&mut session);
+                    }
                     return Err(error.into());
                 }
             };
             let record = record(progress, validated, trainer.rules.loss);
             let value = trainer.monitor.value(&record);
             let stopping = trainer.early_stopping.unwrap_or(EarlyStopping::patience(u32::MAX));
-            let stopping = EarlyStopping { mode: trainer.monitor.mode(), ..stopping };
+            let start_from_epoch = match trainer.averaging {
+                Averaging::Swa { from } => stopping.start_from_epoch.max(from),
+                _ => stopping.start_from_epoch,
+            };
+            let stopping = EarlyStopping { mode: trainer.monitor.mode(), start_from_epoch, ..stopping };
             let verdict = stopping.observe(&mut progress.stop, progress.epoch, value);
             if verdict.improved {
                 self.history.best_epoch = Some(progress.epoch);
@@ -290,6 +337,9 @@ impl Run {
                     let (params, state) = session.weights();
                     self.best = Some((params.into(), state.into()));
                 }
+            }
+            if let Some(average) = average {
+                average.exchange(&mut session);
             }
             if averaged {
                 session.swap_weights(&trainer.rules.optimizer)?;

@@ -8,7 +8,7 @@
 //! | bytes | field | |
 //! |---|---|---|
 //! | 0..4 | magic | `KEEL` |
-//! | 4..6 | format version, `u16` | [`FORMAT_VERSION`] |
+//! | 4..6 | format version, `u16` | the oldest that has all its operations, at most [`FORMAT_VERSION`] |
 //! | 6..8 | numeric contract version, `u16` | [`NUMERIC_CONTRACT`]: which bits the image promises |
 //! | 8..16 | length of the image, `u64` | |
 //! | 16..20 | checksum, `u32` | CRC-32 (IEEE) of all bytes but these four |
@@ -25,13 +25,13 @@
 //!
 //! | bytes | field | |
 //! |---|---|---|
-//! | 0 | kind | 1 dense, 2 scale and shift, 3 activation, 4 softmax, 5 log-softmax |
+//! | 0 | kind | 1 dense, 2 scale and shift, 3 activation, 4 softmax, 5 log-softmax; since version 2: 6 layer norm |
 //! | 1 | weights | 0 `f32`, 1 `f16` (dense only) |
-//! | 2 | activation | 0 none, 1 relu, 2 leaky relu, 3 sigmoid, 4 tanh, 5 gelu, 6 silu (dense: applied last) |
+//! | 2 | activation | 0 none, 1 relu, 2 leaky relu, 3 sigmoid, 4 tanh, 5 gelu, 6 silu (dense: applied last); since version 2: 7 elu, 8 selu, 9 celu, 10 gelu's tanh form, 11 softplus, 12 softsign, 13 hard sigmoid, 14 hard swish, 15 relu6, 16 mish, 17 thresholded relu |
 //! | 3 | reserved | 0 |
-//! | 4..8 | slope, `f32` | leaky relu only, else 0 |
+//! | 4..8 | parameter of the activation, `f32` | slope, alpha, beta or theta; eps of a layer norm; 0 if it has none |
 //! | 8..12, 12..16 | inputs and outputs, `u32` each | equal, but for dense |
-//! | 16..24 | offset of weights, or of centre, scale and shift, `u64` | 0: none |
+//! | 16..24 | offset of weights, of centre, scale and shift, or of a layer norm's scale and shift, `u64` | 0: none |
 //! | 24..32 | offset of bias, `u64` | 0: none |
 //!
 //! Metadata: the number of class names (`u32`: none, or as many as outputs), then each name and at last a free text,
@@ -43,6 +43,7 @@
 //! Checking is `const`: [`include_model!`](crate::include_model) has an image checked by the compiler.
 
 mod check;
+mod codes;
 mod crc;
 mod edit;
 mod error;
@@ -61,11 +62,14 @@ pub use owned::AlignedBytes;
 use crate::kernels::panels;
 use crate::layer::{Activation, MAX_LAYERS, padded};
 pub(crate) use check::{Kind, Record};
+pub(crate) use codes::code_of;
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"KEEL";
-/// The format this crate writes and reads.
-pub const FORMAT_VERSION: u16 = 1;
+/// The newest format this crate writes; it reads all from 1 on.
+///
+/// Version 2 (2026-11-23) has more activations. An image is of the oldest version that has all its operations.
+pub const FORMAT_VERSION: u16 = 2;
 /// The numeric contract whose bits an image of this crate gives: order of sums, polynomials, layout of panels.
 pub const NUMERIC_CONTRACT: u16 = 1;
 /// Alignment of an image and of every section in it, in bytes: a cache line, and the widest vector register.
@@ -285,6 +289,11 @@ impl<'a> Image<'a> {
                     [0, 1, 2].map(|part| vector(record.weights.saturating_add(part * vector_bytes(outputs))));
                 Op::ScaleShift { features: outputs, center, scale, shift }
             }
+            (Kind::LayerNorm { eps }, _) => {
+                let [scale, shift] =
+                    [0, 1].map(|part| vector(record.weights.saturating_add(part * vector_bytes(outputs))));
+                Op::LayerNorm { features: outputs, eps, scale, shift }
+            }
             (Kind::Softmax, _) => Op::Softmax { features: outputs },
             (Kind::Activation, Some(activation)) => Op::Activation { features: outputs, activation },
             (Kind::LogSoftmax, _) | (Kind::Activation, None) => Op::LogSoftmax { features: outputs },
@@ -364,6 +373,17 @@ pub enum Op<'a> {
         features: usize,
         /// Padded to sixteen.
         center: &'a [f32],
+        /// Padded to sixteen.
+        scale: &'a [f32],
+        /// Padded to sixteen.
+        shift: &'a [f32],
+    },
+    /// Each row normalised over its features, then scale and shift.
+    LayerNorm {
+        /// Features.
+        features: usize,
+        /// Added to the variance.
+        eps: f32,
         /// Padded to sixteen.
         scale: &'a [f32],
         /// Padded to sixteen.

@@ -3,6 +3,7 @@
 //! Needs only `image` and the kernels. A row's result does not depend on the rows it came with, nor on the length of
 //! the scratch, nor on the threads (numeric contract).
 
+mod lists;
 mod single;
 
 pub use single::Single;
@@ -11,7 +12,7 @@ use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
 use crate::kernels::dense::{self, Dense};
 use crate::kernels::groups::{Rows, from_groups, to_groups};
-use crate::kernels::{BLOCK, SECOND_CACHE, activation, part, softmax};
+use crate::kernels::{BLOCK, SECOND_CACHE, activation, layernorm, part, softmax};
 use crate::layer::padded;
 use crate::simd::{LANES, Level, Simd, level::kernel};
 use crate::split::{Serial, Split};
@@ -221,6 +222,10 @@ fn check_op(op: &Op<'_>) -> Result<(), Error> {
             check_len("scale", width, scale.len())?;
             check_len("shift", width, shift.len())
         }
+        Op::LayerNorm { features, scale, shift, .. } => {
+            check_len("scale", padded(features), scale.len())?;
+            check_len("shift", padded(features), shift.len())
+        }
         Op::Activation { .. } | Op::Softmax { .. } | Op::LogSoftmax { .. } => Ok(()),
     }
 }
@@ -239,6 +244,9 @@ fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [
         }
         Op::Softmax { features } => softmax::softmax(level, features, rows, first(x, rows, features)?),
         Op::LogSoftmax { features } => softmax::log_softmax(level, features, rows, first(x, rows, features)?),
+        Op::LayerNorm { features, eps, scale, shift } => {
+            layernorm::layer_norm(level, features, rows, eps, scale, shift, first(x, rows, features)?)
+        }
         Op::Dense { .. } => Ok(()),
     }
 }

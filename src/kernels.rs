@@ -13,10 +13,13 @@ pub mod batchnorm;
 pub mod dense;
 pub mod dropout;
 pub mod groups;
+pub mod layernorm;
 pub mod math;
+pub mod noise;
 pub mod panels;
 pub mod reduce;
 pub mod softmax;
+pub mod sparse;
 
 /// Length of the chains that sums over an inner dimension or over rows are made of (numeric contract, 2 and 3).
 pub const BLOCK: usize = 256;

@@ -3,29 +3,16 @@
 //! A [`Network`] borrows a list of [`Layer`]s whose widths have been checked to join. It owns nothing and computes
 //! nothing; `plan` turns it into lengths and offsets.
 
+mod activation;
+mod norm;
+
 use crate::error::Error;
 use crate::simd::LANES;
 
-/// Elementwise non-linearities.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Activation {
-    /// `x` if positive, else 0 (a negative zero stays).
-    Relu,
-    /// `x` if positive, else `slope * x`. PyTorch's default slope is 0.01, the paper's (Maas 2013) too.
-    LeakyRelu {
-        /// Factor on negative inputs, finite and at least 0.
-        slope: f32,
-    },
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `x * Φ(x)` with the exact normal distribution function, PyTorch's and Keras' default form (Hendrycks 2016).
-    Gelu,
-    /// `x * sigmoid(x)`, also called swish (Elfwing 2017).
-    Silu,
-}
+pub use activation::Activation;
+pub(crate) use activation::Needs;
+pub(crate) use norm::ghosts;
+pub use norm::{Dialect, LayerNorm, NormMode, Renorm};
 
 /// Batch normalisation over the rows of a batch, per feature (Ioffe & Szegedy, arXiv 1502.03167).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,13 +24,15 @@ pub struct BatchNorm {
     pub momentum: Option<f32>,
     /// Which variance the running one collects: PyTorch's is unbiased (`n - 1`), Keras' biased (`n`).
     pub unbiased: bool,
+    /// What it normalises by while it trains: by the statistics of the batch, unless this says otherwise.
+    pub mode: NormMode,
 }
 
 impl BatchNorm {
     /// `torch.nn.BatchNorm1d` as it comes: eps 1e-5, momentum 0.1, unbiased running variance.
-    pub const TORCH: Self = Self { eps: 1e-5, momentum: Some(0.1), unbiased: true };
+    pub const TORCH: Self = Self { eps: 1e-5, momentum: Some(0.1), unbiased: true, mode: NormMode::Batch };
     /// `keras.layers.BatchNormalization` as it comes: eps 1e-3, momentum 0.99 (0.01 here), biased running variance.
-    pub const KERAS: Self = Self { eps: 1e-3, momentum: Some(0.01), unbiased: false };
+    pub const KERAS: Self = Self { eps: 1e-3, momentum: Some(0.01), unbiased: false, mode: NormMode::Batch };
 }
 
 impl Default for BatchNorm {
@@ -77,6 +66,36 @@ pub enum Layer {
     Softmax,
     /// `x_i - log Σ exp(x_j)` over the row.
     LogSoftmax,
+    /// Normalisation of each row over its features, with trained scale and shift (Ba 2016).
+    LayerNorm(LayerNorm),
+    /// In training each value is multiplied by a normal number of mean 1 and deviation `√(rate / (1 - rate))`; nothing
+    /// happens in inference (Srivastava 2014, section 10; `GaussianDropout` of Keras).
+    GaussianDropout {
+        /// The rate of the dropout with the same variance, from 0 to below 1.
+        rate: f32,
+    },
+    /// In training a normal number of mean 0 is added to each value; nothing happens in inference (`GaussianNoise` of
+    /// Keras).
+    GaussianNoise {
+        /// Its standard deviation, finite and at least 0.
+        stddev: f32,
+    },
+    /// Dropout for SELU networks: in training values are set to SELU's lower limit `-λα` with probability `rate`, then
+    /// all are scaled and shifted so that mean 0 and variance 1 stay what they were; nothing happens in inference
+    /// (Klambauer 2017; `AlphaDropout` of PyTorch and Keras).
+    AlphaDropout {
+        /// Probability of being set, from 0 to 1; 1 gives zeros, as PyTorch's.
+        rate: f32,
+    },
+    /// In training each *weight* of the dense layer that follows is zeroed with probability `rate`, the others are
+    /// divided by `1 - rate`; inference uses all weights, the mean (Wan 2013).
+    ///
+    /// The variant: one mask for each step, shared by its rows (the paper draws one for each row), over weights and not
+    /// biases, and the mean of the weights in inference (the paper matches moments of the outputs by samples).
+    DropConnect {
+        /// Probability of a zero, from 0 to 1.
+        rate: f32,
+    },
 }
 
 impl Layer {
@@ -96,22 +115,31 @@ impl Layer {
             Layer::Dropout { .. } => "dropout",
             Layer::Softmax => "softmax",
             Layer::LogSoftmax => "log_softmax",
+            Layer::LayerNorm(_) => "ln",
+            Layer::GaussianDropout { .. } => "gaussian_dropout",
+            Layer::GaussianNoise { .. } => "gaussian_noise",
+            Layer::AlphaDropout { .. } => "alpha_dropout",
+            Layer::DropConnect { .. } => "dropconnect",
         }
     }
-}
 
-impl Activation {
-    /// The name in the text form of a network.
+    /// Whether it has parameters that are trained.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Activation::Relu => "relu",
-            Activation::LeakyRelu { .. } => "leaky_relu",
-            Activation::Sigmoid => "sigmoid",
-            Activation::Tanh => "tanh",
-            Activation::Gelu => "gelu",
-            Activation::Silu => "silu",
-        }
+    pub const fn has_parameters(&self) -> bool {
+        matches!(self, Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_))
+    }
+
+    /// Whether it is nothing in inference: dropout and its kin.
+    #[must_use]
+    pub const fn is_noise(&self) -> bool {
+        matches!(
+            self,
+            Layer::Dropout { .. }
+                | Layer::GaussianDropout { .. }
+                | Layer::GaussianNoise { .. }
+                | Layer::AlphaDropout { .. }
+                | Layer::DropConnect { .. }
+        )
     }
 }
 
@@ -154,11 +182,19 @@ impl<'a> Network<'a> {
                         Some(momentum) => momentum >= 0.0 && momentum <= 1.0,
                         None => true,
                     };
-                    bn.eps > 0.0 && bn.eps <= 1.0 && momentum
+                    bn.eps > 0.0 && bn.eps <= 1.0 && momentum && bn.mode.is_valid()
                 }
-                Layer::Activation(Activation::LeakyRelu { slope }) => slope >= 0.0 && slope <= f32::MAX,
+                Layer::LayerNorm(LayerNorm { eps }) => eps > 0.0 && eps <= 1.0,
+                Layer::GaussianDropout { rate } => rate >= 0.0 && rate < 1.0,
+                Layer::GaussianNoise { stddev } => stddev >= 0.0 && stddev <= f32::MAX,
+                Layer::AlphaDropout { rate } => rate >= 0.0 && rate <= 1.0,
+                Layer::DropConnect { rate } => {
+                    let follows = index + 1 < layers.len() && matches!(layers[index + 1], Layer::Dense { .. });
+                    rate >= 0.0 && rate <= 1.0 && follows
+                }
+                Layer::Activation(activation) => activation.is_valid(),
                 Layer::Dropout { rate } => rate >= 0.0 && rate <= 1.0,
-                Layer::Activation(_) | Layer::Softmax | Layer::LogSoftmax => true,
+                Layer::Softmax | Layer::LogSoftmax => true,
             };
             if !valid {
                 return Err(Error::Layer { layer: index, name: layers[index].name() });
@@ -192,12 +228,14 @@ impl<'a> Network<'a> {
         self.layers
     }
 
-    /// Whether any layer is a batch norm: then a training batch needs two rows or more.
+    /// Whether any layer is a batch norm with the statistics of its batch: then a training batch needs two rows or more.
     #[must_use]
     pub const fn has_batch_norm(&self) -> bool {
         let mut index = 0;
         while index < self.layers.len() {
-            if matches!(self.layers[index], Layer::BatchNorm(_)) {
+            if let Layer::BatchNorm(bn) = self.layers[index]
+                && !matches!(bn.mode, NormMode::Frozen)
+            {
                 return true;
             }
             index += 1;

@@ -80,7 +80,7 @@ pub mod text;
 pub mod train;
 
 #[cfg(feature = "alloc")]
-pub use data::{Dataset, Labels, View};
+pub use data::{Dataset, Labels, SparseDataset, View};
 pub use error::Error;
 #[cfg(feature = "alloc")]
 pub use fit::{History, Trainer};

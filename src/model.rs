@@ -183,6 +183,7 @@ impl Mlp {
                     let width = crate::layer::padded(node.inputs);
                     node.state.of_mut(&mut self.state)[width..][..node.inputs].fill(1.0);
                 }
+                Layer::LayerNorm(_) => node.weights.of_mut(&mut self.params)[..node.inputs].fill(1.0),
                 _ => {}
             }
         }
@@ -195,7 +196,7 @@ impl Mlp {
             .nodes()
             .map(|node| match node.layer {
                 Layer::Dense { outputs, bias } => outputs * (node.inputs + usize::from(bias)),
-                Layer::BatchNorm(_) => 2 * node.inputs,
+                Layer::BatchNorm(_) | Layer::LayerNorm(_) => 2 * node.inputs,
                 _ => 0,
             })
             .sum()

@@ -18,7 +18,7 @@ pub(crate) use buffers::Work;
 pub use scope::{Scope, Statistics};
 
 use crate::kernels::{batchnorm, panels};
-use crate::layer::{Activation, Layer, Network, padded};
+use crate::layer::{BatchNorm, Layer, Needs, Network, NormMode, ghosts, padded};
 use crate::simd::LANES;
 
 /// A range of a flat slice.
@@ -89,6 +89,19 @@ const fn whole_groups(len: usize) -> usize {
     }
 }
 
+/// Values for each row behind a layer's output: what a layer norm found for the row.
+const fn behind(layer: Layer) -> usize {
+    if matches!(layer, Layer::LayerNorm(_)) { LANES } else { 0 }
+}
+
+/// Length of the caches that a ghost batch norm of `width` features keeps behind its output, in as many rows of `width` values
+/// as the batch has: with ghost batches of 8 rows or more, five groups for each are no more than that, from 10 rows on;
+/// fewer rows are one ghost batch, which has the layer's own cache.
+pub(crate) const fn ghost_caches(width: usize, rows: usize, ghost: usize) -> usize {
+    let count = ghosts(rows, ghost);
+    if count > 1 { batchnorm::cache_len(width) * count } else { 0 }
+}
+
 /// What the layers so far still need of the current buffer in the backward pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Needed {
@@ -117,9 +130,9 @@ struct Walk {
 
 impl Walk {
     const fn start(network: &Network<'_>, scope: Scope) -> Self {
-        // The caller's rows come first, copied into groups. Frozen layers with an output of their own write to the other
+        // The caller's rows come first, copied into groups; index lists are read where they lie. Frozen layers with an output of their own write to the other
         // one of two buffers; what trains behind them keeps its values.
-        let mut buffers = [padded(network.inputs()), 0];
+        let mut buffers = [if scope.lists { 0 } else { padded(network.inputs()) }, 0];
         let (mut at, mut index, mut cache) = (0, 0, 0);
         while index < scope.first && index < network.layers().len() {
             let width = padded(network.width_before(index + 1));
@@ -130,9 +143,10 @@ impl Walk {
                         cache = batchnorm::cache_len(width);
                     }
                 }
-                Layer::Dense { .. } => at = 1 - at,
+                Layer::Dense { .. } | Layer::LayerNorm(_) => at = 1 - at,
                 _ => {}
             }
+            let width = width.saturating_add(behind(network.layers()[index]));
             if width > buffers[at] {
                 buffers[at] = width;
             }
@@ -161,9 +175,16 @@ impl Walk {
                 (outputs, weights, if bias { padded(outputs) } else { 0 }, 0)
             }
             Layer::BatchNorm(_) => (inputs, padded(inputs), padded(inputs), 2 * padded(inputs) + LANES),
+            Layer::LayerNorm(_) => (inputs, padded(inputs), padded(inputs), 0),
             _ => (inputs, 0, 0, 0),
         };
-        let cache = if state > 0 { batchnorm::cache_len(padded(inputs)) } else { 0 };
+        let cache = match layer {
+            Layer::BatchNorm(BatchNorm { mode: NormMode::Renorm(_), .. }) if !frozen => {
+                batchnorm::cache_len(padded(inputs)) + batchnorm::corrections_len(padded(inputs))
+            }
+            Layer::BatchNorm(_) => batchnorm::cache_len(padded(inputs)),
+            _ => 0,
+        };
         let (exact, squares) = match layer {
             Layer::Dense { outputs, .. } => {
                 (panels::weight_len(inputs, outputs), if frozen { 0 } else { panels::panels(outputs) })
@@ -171,20 +192,24 @@ impl Walk {
             _ => (weights, 0),
         };
         let (in_place, needed) = match layer {
-            Layer::Dense { .. } | Layer::BatchNorm(_) if frozen => (false, Needed::Nothing),
+            Layer::Dense { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) => (false, Needed::Nothing),
             _ if frozen => (true, Needed::Nothing),
-            Layer::Dense { .. } | Layer::BatchNorm(_) => (false, Needed::Nothing),
-            Layer::Activation(Activation::Gelu | Activation::Silu) => (false, Needed::Nothing),
-            Layer::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
-                (matches!(self.needed, Needed::Nothing), Needed::Sign)
-            }
-            Layer::Activation(Activation::Sigmoid | Activation::Tanh) | Layer::Softmax | Layer::LogSoftmax => {
-                (matches!(self.needed, Needed::Nothing), Needed::Value)
-            }
+            Layer::Activation(activation) => match activation.needs() {
+                Needs::Input => (false, Needed::Nothing),
+                Needs::Sign => (matches!(self.needed, Needed::Nothing), Needed::Sign),
+                Needs::Value => (matches!(self.needed, Needed::Nothing), Needed::Value),
+            },
+            Layer::Softmax | Layer::LogSoftmax => (matches!(self.needed, Needed::Nothing), Needed::Value),
             Layer::Dropout { .. } => {
                 let in_place = !matches!(self.needed, Needed::Value);
                 (in_place, if in_place { self.needed } else { Needed::Nothing })
             }
+            // They change signs too.
+            Layer::GaussianDropout { .. } | Layer::GaussianNoise { .. } | Layer::AlphaDropout { .. } => {
+                (matches!(self.needed, Needed::Nothing), Needed::Nothing)
+            }
+            // Does nothing to the values: it is the dense layer behind it that draws.
+            Layer::DropConnect { .. } => (true, self.needed),
         };
         let output = if in_place {
             self.current
@@ -192,7 +217,12 @@ impl Walk {
             if self.current == 0 { self.second } else { 0 }
         } else {
             let fresh = self.activations;
-            self.activations = self.activations.saturating_add(padded(outputs));
+            let behind = match layer {
+                // What a ghost batch norm keeps of each ghost batch: `ghost_caches` says why it fits.
+                Layer::BatchNorm(BatchNorm { mode: NormMode::Ghost { .. }, .. }) => padded(outputs),
+                _ => behind(layer),
+            };
+            self.activations = self.activations.saturating_add(padded(outputs)).saturating_add(behind);
             fresh
         };
         let node = Node {
@@ -290,11 +320,12 @@ impl Network<'_> {
         let count = self.layers().len();
         // The backward pass ends at the first trained layer that has parameters.
         let mut first = if scope.first < count { scope.first } else { count };
-        while first < count && !matches!(self.layers()[first], Layer::Dense { .. } | Layer::BatchNorm(_)) {
+        while first < count && !self.layers()[first].has_parameters() {
             first += 1;
         }
         let mut widest = padded(self.outputs());
         let mut transposed = 0;
+        let mut masked = 0;
         let mut at = first;
         while at < count {
             let node = self.node_in(scope, at);
@@ -309,6 +340,13 @@ impl Network<'_> {
                 if turned > transposed {
                     transposed = turned;
                 }
+            }
+            if at > 0
+                && at > scope.first
+                && matches!(self.layers()[at - 1], Layer::DropConnect { .. })
+                && node.weights.len > masked
+            {
+                masked = whole_groups(node.weights.len);
             }
             at += 1;
         }
@@ -331,6 +369,7 @@ impl Network<'_> {
             delta: batch.saturating_mul(widest),
             cache: end.cache,
             transposed,
+            masked,
             row_losses: batch.saturating_mul(2),
             squares: end.squares,
         }

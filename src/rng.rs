@@ -93,6 +93,11 @@ pub enum Purpose {
     Jitter = 33,
     /// Which samples each fold of a cross-validation holds out; the step is the class.
     Folds = 16,
+    /// Normal numbers of Gaussian dropout and Gaussian noise; the layer is the index of the layer, the step that of the
+    /// training step.
+    Noise = 48,
+    /// Which weights DropConnect keeps; layer and step as for dropout.
+    DropConnect = 49,
 }
 
 /// A sequence of random words, one per element; see the module for the numbering.

@@ -7,16 +7,23 @@
 //! |---|---|
 //! | `dense(n)` | `bias=true` |
 //! | `bn` | `eps=1e-5`, `momentum=0.1` (share of the new batch; `none` averages), `unbiased=true`; `bn(keras)` |
-//! | `dropout(rate)` | |
+//! | | `keras_momentum=0.99` instead of `momentum`; `frozen=true`; `ghost=ROWS`; `renorm=true` with `r_max=3`, `d_max=5`, `renorm_from=5000`, `r_until=40000`, `d_until=25000` (training steps) |
+//! | `ln` | `eps=1e-5`; `ln(keras)` |
+//! | `dropout(rate)` `alpha_dropout(rate)` `gaussian_dropout(rate)` `gaussian_noise(stddev)` | |
+//! | `dropconnect(rate)` | masks the weights of the dense layer behind it |
 //! | `relu` `sigmoid` `tanh` `gelu` `silu` `softmax` `log_softmax` | |
 //! | `leaky_relu` | `slope=0.01` |
+//! | `selu` `gelu_tanh` `softsign` `hard_sigmoid` `hard_swish` `relu6` `mish` | |
+//! | `elu` `celu` | `alpha=1` |
+//! | `softplus` | `beta=1` |
+//! | `thresholded_relu(theta)` | |
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use crate::layer::{Activation, BatchNorm, Layer};
+use crate::layer::{Activation, BatchNorm, Dialect, Layer, LayerNorm, NormMode, Renorm};
 
 /// What is wrong with a network's text, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +42,35 @@ impl fmt::Display for TextError {
 
 impl core::error::Error for TextError {}
 
-const NAMES: [&str; 11] =
-    ["dense", "bn", "dropout", "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softmax", "log_softmax"];
+const NAMES: [&str; 27] = [
+    "dense",
+    "bn",
+    "dropout",
+    "relu",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "silu",
+    "softmax",
+    "log_softmax",
+    "elu",
+    "selu",
+    "celu",
+    "gelu_tanh",
+    "softplus",
+    "softsign",
+    "hard_sigmoid",
+    "hard_swish",
+    "relu6",
+    "mish",
+    "thresholded_relu",
+    "ln",
+    "gaussian_dropout",
+    "gaussian_noise",
+    "alpha_dropout",
+    "dropconnect",
+];
 
 /// Reads a network's layers.
 ///
@@ -51,6 +85,15 @@ const NAMES: [&str; 11] =
 /// # Ok::<(), text::TextError>(())
 /// ```
 pub fn parse(text: &str) -> Result<Vec<Layer>, TextError> {
+    parse_in(text, Dialect::Torch)
+}
+
+/// As [`parse`]; `bn` and `ln` without a dialect of their own have the defaults of `dialect`. What [`print()`] writes is read
+/// back by [`parse`], whatever the dialect was.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_in(text: &str, dialect: Dialect) -> Result<Vec<Layer>, TextError> {
     let mut layers = Vec::new();
     let mut rest = text;
     loop {
@@ -72,7 +115,7 @@ pub fn parse(text: &str) -> Result<Vec<Layer>, TextError> {
                 message: format!("the parenthesis after {name} is not closed"),
             })?,
         };
-        layers.push(layer(name, arguments).map_err(|message| TextError { position, message })?);
+        layers.push(layer(name, arguments, dialect).map_err(|message| TextError { position, message })?);
         rest = after;
     }
     if layers.is_empty() {
@@ -86,7 +129,7 @@ fn position(text: &str, rest: &str) -> usize {
     text[..text.len() - rest.len()].chars().count() + 1
 }
 
-fn layer(name: &str, arguments: &str) -> Result<Layer, String> {
+fn layer(name: &str, arguments: &str, dialect: Dialect) -> Result<Layer, String> {
     let name = name.to_lowercase();
     let mut arguments = Arguments::new(&name, arguments);
     let layer = match name.as_str() {
@@ -94,7 +137,7 @@ fn layer(name: &str, arguments: &str) -> Result<Layer, String> {
             outputs: arguments.required("outputs", "the number of outputs, as in dense(32)")?,
             bias: arguments.optional("bias", true)?,
         },
-        "bn" | "batch_norm" | "batchnorm" => Layer::BatchNorm(batch_norm(&mut arguments)?),
+        "bn" | "batch_norm" | "batchnorm" => Layer::BatchNorm(batch_norm(&mut arguments, dialect)?),
         "dropout" => Layer::Dropout { rate: arguments.required("rate", "a rate from 0 to 1, as in dropout(0.2)")? },
         "relu" => Layer::Activation(Activation::Relu),
         "leaky_relu" => Layer::Activation(Activation::LeakyRelu { slope: arguments.optional("slope", 0.01)? }),
@@ -102,21 +145,48 @@ fn layer(name: &str, arguments: &str) -> Result<Layer, String> {
         "tanh" => Layer::Activation(Activation::Tanh),
         "gelu" => Layer::Activation(Activation::Gelu),
         "silu" | "swish" => Layer::Activation(Activation::Silu),
+        "elu" => Layer::Activation(Activation::Elu { alpha: arguments.optional("alpha", 1.0)? }),
+        "selu" => Layer::Activation(Activation::Selu),
+        "celu" => Layer::Activation(Activation::Celu { alpha: arguments.optional("alpha", 1.0)? }),
+        "gelu_tanh" => Layer::Activation(Activation::GeluTanh),
+        "softplus" => Layer::Activation(Activation::Softplus { beta: arguments.optional("beta", 1.0)? }),
+        "softsign" => Layer::Activation(Activation::Softsign),
+        "hard_sigmoid" => Layer::Activation(Activation::HardSigmoid),
+        "hard_swish" | "hard_silu" => Layer::Activation(Activation::HardSwish),
+        "relu6" => Layer::Activation(Activation::Relu6),
+        "mish" => Layer::Activation(Activation::Mish),
+        "thresholded_relu" | "threshold" => Layer::Activation(Activation::ThresholdedRelu {
+            theta: arguments.required("theta", "the value from which on it passes, as in thresholded_relu(1)")?,
+        }),
         "softmax" => Layer::Softmax,
         "log_softmax" => Layer::LogSoftmax,
+        "ln" | "layer_norm" | "layernorm" => {
+            let base = arguments.dialect("ln", dialect)?.layer_norm();
+            Layer::LayerNorm(LayerNorm { eps: arguments.optional("eps", base.eps)? })
+        }
+        "gaussian_dropout" => Layer::GaussianDropout {
+            rate: arguments.required("rate", "a rate from 0 to below 1, as in gaussian_dropout(0.2)")?,
+        },
+        "gaussian_noise" => Layer::GaussianNoise {
+            stddev: arguments.required("stddev", "a standard deviation, as in gaussian_noise(0.1)")?,
+        },
+        "alpha_dropout" => {
+            Layer::AlphaDropout { rate: arguments.required("rate", "a rate from 0 to 1, as in alpha_dropout(0.1)")? }
+        }
+        "dropconnect" | "drop_connect" => {
+            Layer::DropConnect { rate: arguments.required("rate", "a rate from 0 to 1, as in dropconnect(0.5)")? }
+        }
         _ => return Err(unknown(&name)),
     };
     arguments.finish()?;
     Ok(layer)
 }
 
-fn batch_norm(arguments: &mut Arguments<'_>) -> Result<BatchNorm, String> {
-    let dialect: String = arguments.optional("dialect", String::from("torch"))?;
-    let base = match dialect.as_str() {
-        "torch" => BatchNorm::TORCH,
-        "keras" => BatchNorm::KERAS,
-        other => return Err(format!("bn takes torch or keras, or named arguments such as eps=1e-5, not {other:?}")),
-    };
+fn batch_norm(arguments: &mut Arguments<'_>, dialect: Dialect) -> Result<BatchNorm, String> {
+    let mut base = arguments.dialect("bn", dialect)?.batch_norm();
+    if let Some(text) = arguments.named("keras_momentum") {
+        base = base.with_keras_momentum(arguments.read("keras_momentum", text)?);
+    }
     let default = base.momentum.map_or(String::from("none"), |momentum| momentum.to_string());
     let momentum: String = arguments.optional("momentum", default)?;
     Ok(BatchNorm {
@@ -126,7 +196,38 @@ fn batch_norm(arguments: &mut Arguments<'_>) -> Result<BatchNorm, String> {
             number => Some(number.parse().map_err(|_| format!("momentum must be a number or none, not {number:?}"))?),
         },
         unbiased: arguments.optional("unbiased", base.unbiased)?,
+        mode: norm_mode(arguments)?,
     })
+}
+
+/// The mode of a batch norm: at most one of `frozen`, `ghost` and `renorm`.
+fn norm_mode(arguments: &mut Arguments<'_>) -> Result<NormMode, String> {
+    let mut flag = |name: &str| match arguments.named(name) {
+        None => Ok(false),
+        Some(text) => arguments.read(name, text),
+    };
+    let (frozen, renorm) = (flag("frozen")?, flag("renorm")?);
+    let ghost = match arguments.named("ghost") {
+        None => None,
+        Some(text) => Some(arguments.read("ghost", text)?),
+    };
+    let mode = match (frozen, ghost, renorm) {
+        (false, None, false) => NormMode::Batch,
+        (true, None, false) => NormMode::Frozen,
+        (false, Some(rows), false) => NormMode::Ghost { rows },
+        (false, None, true) => {
+            let Renorm { r_max, d_max, start, r_end, d_end } = Renorm::PAPER;
+            NormMode::Renorm(Renorm {
+                r_max: arguments.optional("r_max", r_max)?,
+                d_max: arguments.optional("d_max", d_max)?,
+                start: arguments.optional("renorm_from", start)?,
+                r_end: arguments.optional("r_until", r_end)?,
+                d_end: arguments.optional("d_until", d_end)?,
+            })
+        }
+        _ => return Err(String::from("bn takes one of frozen=true, ghost=ROWS and renorm=true, not several")),
+    };
+    Ok(mode)
 }
 
 fn unknown(name: &str) -> String {
@@ -174,6 +275,24 @@ impl<'a> Arguments<'a> {
         positional.then(|| self.parts.remove(0))
     }
 
+    /// An argument that is only given by its name.
+    fn named(&mut self, name: &str) -> Option<&'a str> {
+        let at = self.parts.iter().position(|part| part.split_once('=').is_some_and(|(key, _)| key.trim() == name))?;
+        self.parts.remove(at).split_once('=').map(|(_, value)| value.trim())
+    }
+
+    /// The dialect, first or by name.
+    fn dialect(&mut self, layer: &str, default: Dialect) -> Result<Dialect, String> {
+        match self.take("dialect") {
+            None => Ok(default),
+            Some("torch") => Ok(Dialect::Torch),
+            Some("keras") => Ok(Dialect::Keras),
+            Some(other) => {
+                Err(format!("{layer} takes torch or keras, or named arguments such as eps=1e-5, not {other:?}"))
+            }
+        }
+    }
+
     pub(crate) fn optional<T: core::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {
         match self.take(name) {
             None => Ok(default),
@@ -211,16 +330,44 @@ fn word(layer: &Layer) -> String {
     match *layer {
         Layer::Dense { outputs, bias: true } => format!("dense({outputs})"),
         Layer::Dense { outputs, bias: false } => format!("dense({outputs}, bias=false)"),
-        Layer::BatchNorm(BatchNorm::TORCH) => String::from("bn"),
-        Layer::BatchNorm(BatchNorm::KERAS) => String::from("bn(keras)"),
-        Layer::BatchNorm(BatchNorm { eps, momentum, unbiased }) => {
-            let momentum = momentum.map_or(String::from("none"), |momentum| momentum.to_string());
-            format!("bn(eps={eps}, momentum={momentum}, unbiased={unbiased})")
-        }
+        Layer::BatchNorm(bn) => batch_norm_word(bn),
+        Layer::LayerNorm(LayerNorm::TORCH) => String::from("ln"),
+        Layer::LayerNorm(LayerNorm::KERAS) => String::from("ln(keras)"),
+        Layer::LayerNorm(LayerNorm { eps }) => format!("ln(eps={eps})"),
+        Layer::GaussianDropout { rate } => format!("gaussian_dropout({rate})"),
+        Layer::GaussianNoise { stddev } => format!("gaussian_noise({stddev})"),
+        Layer::AlphaDropout { rate } => format!("alpha_dropout({rate})"),
+        Layer::DropConnect { rate } => format!("dropconnect({rate})"),
         Layer::Activation(Activation::LeakyRelu { slope }) => format!("leaky_relu({slope})"),
+        Layer::Activation(Activation::Elu { alpha }) if alpha != 1.0 => format!("elu({alpha})"),
+        Layer::Activation(Activation::Celu { alpha }) if alpha != 1.0 => format!("celu({alpha})"),
+        Layer::Activation(Activation::Softplus { beta }) if beta != 1.0 => format!("softplus({beta})"),
+        Layer::Activation(Activation::ThresholdedRelu { theta }) => format!("thresholded_relu({theta})"),
         Layer::Dropout { rate } => format!("dropout({rate})"),
         ref layer => layer.name().to_string(),
     }
+}
+
+fn batch_norm_word(bn: BatchNorm) -> String {
+    let mut arguments = Vec::new();
+    match (BatchNorm { mode: NormMode::Batch, ..bn }) {
+        BatchNorm::TORCH => {}
+        BatchNorm::KERAS => arguments.push(String::from("keras")),
+        BatchNorm { eps, momentum, unbiased, .. } => {
+            let momentum = momentum.map_or(String::from("none"), |momentum| momentum.to_string());
+            arguments.push(format!("eps={eps}, momentum={momentum}, unbiased={unbiased}"));
+        }
+    }
+    match bn.mode {
+        NormMode::Batch => {}
+        NormMode::Frozen => arguments.push(String::from("frozen=true")),
+        NormMode::Ghost { rows } => arguments.push(format!("ghost={rows}")),
+        NormMode::Renorm(Renorm::PAPER) => arguments.push(String::from("renorm=true")),
+        NormMode::Renorm(Renorm { r_max, d_max, start, r_end, d_end }) => arguments.push(format!(
+            "renorm=true, r_max={r_max}, d_max={d_max}, renorm_from={start}, r_until={r_end}, d_until={d_end}"
+        )),
+    }
+    if arguments.is_empty() { String::from("bn") } else { format!("bn({})", arguments.join(", ")) }
 }
 
 #[cfg(test)]
@@ -233,6 +380,11 @@ mod tests {
             "dense(512) bn relu dropout(0.2) dense(10)",
             "dense(3, bias=false) bn(eps=0.001, momentum=none, unbiased=false) leaky_relu(0.2) log_softmax",
             "bn(keras) gelu silu tanh sigmoid softmax",
+            "elu elu(0.5) selu celu celu(2) gelu_tanh softplus softplus(0.3) softsign hard_sigmoid hard_swish relu6 mish",
+            "thresholded_relu(1) thresholded_relu(0.25)",
+            "ln ln(keras) ln(eps=0.01) gaussian_dropout(0.2) gaussian_noise(0.1) alpha_dropout(0.05) dropconnect(0.5) dense(2)",
+            "bn(frozen=true) bn(keras, ghost=32) bn(renorm=true)",
+            "bn(eps=0.01, momentum=0.3, unbiased=true, renorm=true, r_max=2, d_max=1, renorm_from=10, r_until=20, d_until=30)",
         ] {
             assert_eq!(print(&parse(text).unwrap()), text);
         }
@@ -253,5 +405,24 @@ mod tests {
         fails("", 1, "no layers");
         fails("dense(8) (3)", 10, "expected a layer");
         fails("dense(4) bn(torhc)", 10, "torch or keras");
+        fails("thresholded_relu", 1, "from which on it passes");
+        fails("softplus(1, threshold=20)", 1, "does not take");
+        fails("hardswish", 1, "did you mean hard_swish");
+        fails("dense(4) ln(torhc)", 10, "torch or keras");
+        fails("bn(frozen=true, ghost=8)", 1, "not several");
+        fails("bn(ghost=many)", 1, "not a value for ghost");
+        fails("bn(r_max=2)", 1, "does not take");
+        fails("dense(4) gaussian_nose(1)", 10, "did you mean gaussian_noise");
+    }
+
+    #[test]
+    fn a_dialect_is_the_default_of_what_has_none() {
+        let text = "bn bn(torch) bn(eps=0.5) ln ln(torch) bn(keras_momentum=0.75)";
+        let keras = parse_in(text, Dialect::Keras).unwrap();
+        let bn = |eps, momentum| Layer::BatchNorm(BatchNorm { eps, momentum: Some(momentum), ..BatchNorm::KERAS });
+        assert_eq!(keras[..3], [bn(1e-3, 0.01), Layer::BatchNorm(BatchNorm::TORCH), bn(0.5, 0.01)]);
+        assert_eq!(keras[3..5], [Layer::LayerNorm(LayerNorm::KERAS), Layer::LayerNorm(LayerNorm::TORCH)]);
+        assert_eq!(keras[5], bn(1e-3, 0.25));
+        assert_eq!(parse(&print(&keras)).unwrap(), keras);
     }
 }

@@ -64,9 +64,14 @@ pub mod schedule;
 pub mod stop;
 
 mod arrays;
+pub mod average;
 mod backward;
+mod batch;
+mod calibrate;
+mod connect;
 mod forward;
 mod keeper;
+mod norms;
 mod parts;
 mod rates;
 mod session;
@@ -76,8 +81,12 @@ use crate::error::Error;
 use crate::layer::{Layer, Network};
 
 pub use arrays::Arrays;
+pub use average::{Averager, Averaging};
+pub use batch::{AnyBatch, Inputs, ListBatch};
+#[cfg(feature = "alloc")]
+pub(crate) use forward::batches_seen;
 #[cfg(feature = "safetensors")]
-pub(crate) use forward::{batches_seen, set_batches_seen};
+pub(crate) use forward::set_batches_seen;
 pub use keeper::Keeper;
 pub use loss::{Link, Loss, Mean, Mixed, Score, Targets, Weighted};
 pub use optim::{Dialect, Optimizer};

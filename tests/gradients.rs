@@ -180,6 +180,7 @@ fn check(inputs: usize, net: &str, loss: Loss, rows: usize, scope: Scope, extra:
     let (exact_loss, dy) = twin::loss(loss, &values[layers.len()], case.targets(loss), cols);
     let exact = twin.backward(&values, dy, rows, mode);
     let outputs = twin.forward_from(0, &values[0], rows, Mode::Infer);
+    twin.hold(&values, rows, mode);
     let (exact_inferred, _) = twin::loss(loss, &outputs, case.targets(loss), cols);
     let relative = |a: f64, b: f64| (a - b).abs() / b.abs().max(1e-3);
     let largest = exact.iter().skip(scope.first).flatten().fold(0.0_f64, |most, g| most.max(g.abs()));
@@ -295,6 +296,22 @@ fn activations() {
     check_all("activations", &nets, &[2, 5, 17]);
 }
 
+/// The less usual activations in the same places, with their parameters.
+#[test]
+fn more_activations() {
+    let mut nets = Vec::new();
+    let names = "elu elu(0.4) selu celu celu(1.7) gelu_tanh softplus softplus(2.5) softsign hard_sigmoid hard_swish relu6 \
+                 mish thresholded_relu(0.1)";
+    for name in names.split_whitespace() {
+        nets.push((3, format!("dense(17) {name} dense(3)"), CE));
+        nets.push((17, format!("{name} dense(16) {name} dropout(0.2) dense(1)"), BCE));
+        nets.push((16, format!("dense(33) {name}"), MSE));
+        nets.push((3, format!("dense(5) bn {name} {name} dense(2)"), MSE));
+    }
+    let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, net.as_str(), *loss)).collect();
+    check_all("more activations", &nets, &[2, 5, 17]);
+}
+
 /// Batch norm everywhere: hidden, at the input, at the end, before and after an activation, in chains.
 #[test]
 fn batch_norm() {
@@ -405,6 +422,85 @@ fn long_batches() {
 #[test]
 fn wide_rows() {
     check_all("wide rows", &[(300, "dense(3) tanh dense(2)", CE), (3, "dense(270) relu dense(2)", CE)], &[5]);
+}
+
+/// Dropout's kin with their numbers fixed by the counter, where each may work in place and where not.
+#[test]
+fn noise() {
+    let mut nets = Vec::new();
+    for name in ["gaussian_dropout(0.3)", "gaussian_noise(0.2)", "alpha_dropout(0.2)"] {
+        nets.push((3, format!("dense(17) {name} relu dense(3)"), CE));
+        nets.push((16, format!("dense(33) relu {name} dense(3)"), CE));
+        nets.push((17, format!("{name} dense(16) bn {name} tanh dense(1)"), BCE));
+        nets.push((5, format!("dense(17) sigmoid {name} {name} dropout(0.2) dense(2)"), MSE));
+        nets.push((5, format!("dense(17) ln {name} gelu dense(2) {name}"), MSE));
+    }
+    for text in ["gaussian_dropout(0)", "gaussian_noise(0)", "alpha_dropout(0)", "alpha_dropout(1)"] {
+        nets.push((5, format!("dense(17) {text} dense(3)"), CE));
+    }
+    for (inputs, text) in [
+        (3, "dropconnect(0.5) dense(17) relu dense(3)"),
+        (16, "dense(33) relu dropconnect(0.3) dense(17, bias=false) tanh dropconnect(0.1) dense(3)"),
+        (17, "dense(5) bn relu dropconnect(0.5) dense(3)"),
+        (17, "dense(5) dropconnect(1) dense(3)"),
+        (17, "dense(5) dropout(0.5) dropconnect(0) dense(3)"),
+    ] {
+        nets.push((inputs, text.into(), CE));
+    }
+    let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, net.as_str(), *loss)).collect();
+    check_all("dropout's kin", &nets, &[2, 17]);
+    check_all("dropout's kin in long batches", &nets[..4], &[257]);
+    let net =
+        "dropconnect(0.5) dense(17) gaussian_dropout(0.3) dropconnect(0.5) dense(12) gaussian_noise(0.1) dense(3)";
+    let nets: Vec<_> = (1..=4).map(|first| (6, net, CE, Scope::from_layer(first))).collect();
+    check_scopes("dropout's kin behind frozen layers", &nets, &[2, 17]);
+}
+
+/// Layer norm everywhere a batch norm may be, of one row too, and behind frozen layers.
+#[test]
+fn layer_norm() {
+    let nets = [
+        (3, "dense(17) ln relu dense(3)", CE),
+        (16, "dense(16, bias=false) ln(keras) tanh dense(1)", BCE),
+        (17, "ln dense(3)", CE),
+        (33, "ln dense(16) sigmoid ln dense(3)", MSE),
+        (3, "dense(17) gelu ln leaky_relu(0.1) ln dense(3)", CE),
+        (5, "ln dense(5) ln ln(eps=0.01) silu dense(2)", MSE),
+        (3, "dense(5) ln", MSE),
+        (7, "ln", CE),
+        (16, "dense(33) ln gelu dropout(0.2) dense(17) ln relu dropout(0.3) dense(3)", CE),
+        (4, "tanh ln dense(3)", CE),
+    ];
+    check_all("layer norm", &nets, &[1, 2, 5, 17]);
+    check_all("layer norm beside batch norm", &[(5, "ln bn dense(17) bn ln silu dense(2)", MSE)], &[2, 17]);
+    check_all("layer norm in long batches", &nets[..3], &[256, 257, 300]);
+    let net = "dense(17) ln relu dense(40) ln gelu dense(3) ln";
+    let nets: Vec<_> = (1..=7).map(|first| (6, net, CE, Scope::from_layer(first))).collect();
+    check_scopes("layer norm with frozen layers", &nets, &[1, 17]);
+}
+
+/// The modes of a batch norm: one frozen among others, ghost batches, and renorm at limits that bind and that do not.
+#[test]
+fn batch_norm_modes() {
+    let nets = [
+        (3, "dense(17) bn(frozen=true) relu dense(3)", CE),
+        (16, "bn(frozen=true) dense(33) bn gelu dense(17) bn(frozen=true) relu dense(3)", CE),
+        (3, "dense(17) bn(ghost=8) relu dense(3)", CE),
+        (17, "bn(ghost=8) dense(33) bn(keras, ghost=9) tanh dropout(0.2) dense(1)", BCE),
+        (3, "dense(20) bn(renorm=true) relu dense(3)", CE),
+        (3, "dense(20) bn(renorm=true, renorm_from=0, r_until=10, d_until=20) relu dense(3)", CE),
+        (17, "bn(renorm=true, r_max=1.1, d_max=0.1, renorm_from=0, r_until=1, d_until=1) dense(3)", MSE),
+        (
+            5,
+            "dense(33) bn(keras, renorm=true, r_max=9, d_max=9, renorm_from=0, r_until=1, d_until=1) silu bn dense(2)",
+            MSE,
+        ),
+    ];
+    check_all("batch norm's modes", &nets, &[2, 5, 9, 10, 17, 26]);
+    check_all("batch norm's modes in long batches", &nets[2..], &[257, 300]);
+    let running = Scope::ALL.with_running_statistics();
+    let nets: Vec<_> = nets.iter().map(|(inputs, net, loss)| (*inputs, *net, *loss, running)).collect();
+    check_scopes("batch norm's modes with frozen statistics", &nets, &[1, 17]);
 }
 
 /// Every loss, over one, three and more than sixteen outputs.

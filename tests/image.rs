@@ -64,7 +64,7 @@ fn image_of(inputs: usize, layers: &[Layer], options: &Options<'_>) -> AlignedBy
 }
 
 /// The committed images, with a hash of their outputs on an exact level.
-fn seeds() -> [(&'static str, AlignedBytes, u64); 5] {
+fn seeds() -> [(&'static str, AlignedBytes, u64); 6] {
     let f16 = Options { precision: Precisions::All(Precision::F16), ..Options::default() };
     let bn = Layer::BatchNorm(BatchNorm::TORCH);
     let act = Layer::Activation;
@@ -83,6 +83,24 @@ fn seeds() -> [(&'static str, AlignedBytes, u64); 5] {
         Layer::dense(3),
         Layer::Softmax,
     ];
+    let activations = [
+        act(Activation::Mish),
+        Layer::dense(6),
+        act(Activation::Elu { alpha: 0.75 }),
+        act(Activation::Selu),
+        Layer::dense(5),
+        act(Activation::Celu { alpha: 1.5 }),
+        act(Activation::GeluTanh),
+        Layer::dense(4),
+        act(Activation::Softplus { beta: 2.0 }),
+        act(Activation::Softsign),
+        Layer::dense(7),
+        act(Activation::HardSwish),
+        act(Activation::HardSigmoid),
+        Layer::dense(5),
+        act(Activation::Relu6),
+        act(Activation::ThresholdedRelu { theta: 0.25 }),
+    ];
     let options = Options {
         precision: Precisions::Each(&[Precision::F16, Precision::F32, Precision::F16]),
         standardisation: Some(Standardisation { mean: &[10.0, -3.0, 0.5, 0.0], inv_std: &[0.25, 1.0, 2.0, 0.5] }),
@@ -95,6 +113,7 @@ fn seeds() -> [(&'static str, AlignedBytes, u64); 5] {
         ("everything", image_of(4, &everything, &options), EVERYTHING),
         ("scale", image_of(5, &[bn, Layer::LogSoftmax], &Options::default()), SCALE),
         ("identity", image_of(3, &[Layer::Dropout { rate: 0.5 }], &Options { note: "nothing", ..f16 }), IDENTITY),
+        ("activations", image_of(6, &activations, &Options::default()), ACTIVATIONS),
     ]
 }
 
@@ -102,6 +121,7 @@ const XOR: u64 = 0xa4b4_1f48_0bae_6fd1;
 const F16: u64 = 0x588b_d065_a2e5_5a22;
 const EVERYTHING: u64 = 0x6cab_9855_106a_27f0;
 const SCALE: u64 = 0x6248_6ffe_ca14_be00;
+const ACTIVATIONS: u64 = 0x8ba9_f4cc_21e7_d953;
 const IDENTITY: u64 = 0x3e37_c780_71fd_c528;
 
 fn directory() -> PathBuf {
@@ -157,7 +177,7 @@ fn seeds_are_replayed() {
         mend(&mut bytes);
         let _ = view(&bytes);
     }
-    assert!(images >= 5);
+    assert!(images >= 6);
 }
 
 /// The compiler checks an image, and sizes the buffers.
@@ -356,11 +376,15 @@ fn every_refusal_is_typed() {
     assert_eq!(with(at(4) + 1, &[2]), record(4, "type of weights"));
     assert_eq!(with(at(0) + 2, &[1]), record(0, "activation"));
     assert_eq!(with(at(1) + 2, &[0]), record(1, "activation"));
-    assert_eq!(with(at(1) + 2, &[7]), record(1, "activation"));
+    assert_eq!(with(at(1) + 2, &[18]), record(1, "activation"));
+    // Codes of version 2 in an image of version 1, and the other way round.
+    assert_eq!(with(at(1) + 2, &[7]), header("format version"));
+    assert_eq!(with(4, &[2, 0]), header("format version"));
+    assert_eq!(with(4, &[3, 0]), ImageError::FormatVersion { found: 3 });
     assert_eq!(with(at(1) + 3, &[1]), record(1, "reserved"));
-    assert_eq!(with(at(1) + 4, &1_f32.to_le_bytes()), record(1, "slope"));
+    assert_eq!(with(at(1) + 4, &1_f32.to_le_bytes()), record(1, "parameter of the activation"));
     for slope in [-1.0, -0.0, f32::INFINITY, f32::NAN] {
-        assert_eq!(with(at(3) + 4, &slope.to_le_bytes()), record(3, "slope"));
+        assert_eq!(with(at(3) + 4, &slope.to_le_bytes()), record(3, "parameter of the activation"));
     }
     assert_eq!(with(at(1) + 8, huge), record(1, "inputs"));
     assert_eq!(with(at(1) + 12, &[0; 4]), record(1, "outputs"));

@@ -10,7 +10,7 @@ macro_rules! seeds {
         [$(($name, &Aligned(*include_bytes!(concat!("../fuzz/seeds/image/", $name, ".keel"))) as &Aligned<[u8]>)),*]
     };
 }
-const SEEDS: [(&str, &Aligned<[u8]>); 5] = seeds!("everything" "f16" "identity" "scale" "xor");
+const SEEDS: [(&str, &Aligned<[u8]>); 6] = seeds!("everything" "f16" "identity" "scale" "xor" "activations");
 
 #[test]
 fn one_row_has_the_bits_of_a_batch_on_every_level() {
@@ -45,7 +45,7 @@ fn one_row_has_the_bits_of_a_batch_on_every_level() {
 fn what_it_does_not_have_is_refused() {
     for (name, bytes) in SEEDS {
         let image = Image::from_aligned(bytes).unwrap();
-        for bit in (0..12).map(|bit| 1 << bit).filter(|bit| image.uses() & bit != 0) {
+        for bit in (0..32).map(|bit| 1 << bit).filter(|bit| image.uses() & bit != 0) {
             // The only set of operations that a test can name for each bit is the complement, by hand.
             let refused = match bit {
                 uses::DENSE_F32 => Single::<{ uses::ALL & !uses::DENSE_F32 }>::new(image).err(),

@@ -24,6 +24,7 @@ mod export;
 mod find_lr;
 mod inspect;
 mod many;
+mod recalibrate;
 mod sweep;
 
 pub use compare::compare;
@@ -31,6 +32,7 @@ pub use cv::{Folds, cv};
 pub use export::{Export, export};
 pub use find_lr::find_lr;
 pub use inspect::inspect;
+pub use recalibrate::recalibrate;
 pub use sweep::sweep;
 
 /// What all commands on a model share.
@@ -97,15 +99,16 @@ pub fn eval(
     };
     let mut scores = Vec::new();
     for (which, rows) in &sets {
-        if rows.set.features != model.inputs {
-            let (found, wanted) = (rows.set.features, model.inputs);
+        if rows.set.features() != model.inputs {
+            let (found, wanted) = (rows.set.features(), model.inputs);
             let message = format!(
                 "{} has {found} columns of inputs, the model takes {wanted}: --ignore leaves some out",
                 rows.name
             );
             return Err(Failure::new(Kind::Data, message));
         }
-        let run = || model.run(context.level, context.pool, &rows.set.inputs, source.batch);
+        let inputs = rows.set.inputs()?;
+        let run = || model.run(context.level, context.pool, inputs, source.batch);
         let mut values = context.pool.enter(run)?;
         let figures = score(&model, &values, rows, loss)?;
         let head = if sets.len() == 1 { String::new() } else { format!("{which:<11} ") };
@@ -153,7 +156,9 @@ fn of_set(
 ) -> Option<Measured> {
     let classes: Vec<u32> = values.chunks(model.outputs).map(|row| model.class(row) as u32).collect();
     let made = match loss {
-        Loss::CrossEntropy | Loss::BinaryCrossEntropy => probabilities(context.level, model, values),
+        loss if loss.link() != Link::None => probabilities(context.level, model, values),
+        // Outputs are logarithms of rates.
+        Loss::Poisson => Ok(values.iter_mut().for_each(|value| *value = f64::from(*value).exp() as f32)),
         _ => Ok(()),
     };
     let measured = made.and_then(|()| Ok(measure(values, &classes, rows, loss, &model.classes, choice)?));
@@ -195,7 +200,8 @@ pub fn predict(context: &Context<'_>, source: &Source<'_>, wanted: Wanted<'_>) -
     let model = model::read(source.model, source.net)?;
     let outputs = model.outputs;
     let (table, name) = rows::read_inputs(source.data, model.names(), model.inputs)?;
-    let run = || model.run(context.level, context.pool, &table.inputs, source.batch);
+    let inputs = table.any_inputs()?;
+    let run = || model.run(context.level, context.pool, inputs, source.batch);
     let mut values = context.pool.enter(run)?;
     let ids: Vec<u32> = values.chunks(outputs).map(|row| model.class(row) as u32).collect();
     if wanted.probabilities {

@@ -28,11 +28,12 @@ mod parquet;
 mod parquet;
 mod set;
 mod source;
+mod svm;
 mod unpack;
 mod write;
 
 pub use encode::{Categorical, Encoding, Missing};
-pub use error::{Cell, CellProblem, Error, Place};
+pub use error::{Cell, CellProblem, Error, Place, SvmProblem};
 pub use filter::{FilterError, RowFilter};
 pub use source::{Format, Source};
 pub use unpack::Packing;
@@ -43,8 +44,10 @@ use set::Set;
 /// Rows of numbers, and what is to be learned from them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    /// `rows × cols` numbers, row by row.
+    /// `rows × cols` numbers, row by row; none if the inputs are lists.
     pub inputs: Vec<f32>,
+    /// The inputs as index lists, if the file has those.
+    pub lists: Option<Lists>,
     /// Number of rows.
     pub rows: usize,
     /// Number of inputs of a row.
@@ -60,6 +63,15 @@ pub struct Table {
     pub groups: Option<Groups>,
     /// What each row weighs, if a column says.
     pub weights: Option<Vec<f32>>,
+}
+
+/// Rows of ones and zeros, each as the ascending list of the inputs that are 1, counted from 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// Where each row's list begins, and where the last one ends.
+    pub offsets: Vec<usize>,
+    /// The lists, one after the other.
+    pub indices: Vec<u32>,
 }
 
 /// What is to be learned.
@@ -165,6 +177,10 @@ pub struct Options {
     pub missing_as: Vec<String>,
     /// Lets `nan` and `inf` through among the inputs.
     pub allow_nonfinite: bool,
+    /// Inputs of a row of index lists [default: as many as the largest index says].
+    pub width: Option<usize>,
+    /// What the first input is called in index lists, 0 or 1 [default: 1, as svmlight and libsvm count].
+    pub index_base: Option<u32>,
 }
 
 /// Reads a data file, and the label file if the options name one. A path may mean several files, which are one set:
@@ -219,7 +235,19 @@ enum Part<'a> {
 }
 
 impl Table {
-    /// The inputs of one row.
+    /// The inputs, of either kind.
+    ///
+    /// # Errors
+    /// For lists that are not ascending: none that was read.
+    pub fn any_inputs(&self) -> Result<evenkeel::train::Inputs<'_>, evenkeel::Error> {
+        use evenkeel::{kernels::sparse::IndexLists, train::Inputs};
+        match &self.lists {
+            None => Ok(Inputs::Values(&self.inputs)),
+            Some(lists) => Ok(Inputs::Lists(IndexLists::new(self.cols, &lists.offsets, &lists.indices)?)),
+        }
+    }
+
+    /// The inputs of one row of numbers.
     #[must_use]
     pub fn row(&self, row: usize) -> Option<&[f32]> {
         let start = row.checked_mul(self.cols)?;
@@ -234,7 +262,16 @@ impl Table {
         }
         let rows: Vec<usize> = rows.iter().copied().filter(|r| *r < self.rows).collect();
         Self {
-            inputs: pick(&self.inputs, &rows, self.cols),
+            inputs: pick(&self.inputs, &rows, if self.lists.is_some() { 0 } else { self.cols }),
+            lists: self.lists.as_ref().map(|lists| {
+                let mut picked = Lists { offsets: vec![0], indices: Vec::new() };
+                for row in &rows {
+                    let (start, end) = (lists.offsets[*row], lists.offsets[row + 1]);
+                    picked.indices.extend_from_slice(&lists.indices[start..end]);
+                    picked.offsets.push(picked.indices.len());
+                }
+                picked
+            }),
             rows: rows.len(),
             cols: self.cols,
             feature_names: self.feature_names.clone(),

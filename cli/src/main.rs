@@ -131,6 +131,22 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Estimate the running statistics of a network's batch norms anew on rows of data, before it is exported
+    ///
+    /// The rows are cut in their order into batches; each goes through the network with the statistics of the batch and without
+    /// dropout, and the new running mean and variance of each layer are the plain averages over the batches.
+    Recalibrate {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        data: DataArgs,
+        /// Rows of a batch: the statistics depend on it; as many as there are rows gives those of the data itself
+        #[arg(long, value_name = "N", default_value = "256", allow_negative_numbers = true)]
+        batch: std::num::NonZeroUsize,
+        /// Checkpoint to write [default: model-recalibrated.safetensors beside the one that was read]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// What is in an image or a checkpoint
     Inspect {
         /// Image, checkpoint, or folder of a run
@@ -216,6 +232,9 @@ struct DataArgs {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS")]
     ignore: Option<String>,
+    /// What index lists (.svm) call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    index_base: Option<u32>,
     /// What becomes of a category that the model does not know [default: refuse]
     #[arg(long, value_enum)]
     unknown_category: Option<UnknownName>,
@@ -250,6 +269,7 @@ impl DataArgs {
             target: self.target.clone(),
             header: self.header,
             ignore: self.ignore.clone(),
+            index_base: self.index_base,
             unknown_category: self.unknown_category,
             filter: self.filter.clone(),
             ..TrainOptions::default()
@@ -334,6 +354,9 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
             let weights = weights.map(Into::into);
             let wanted = commands::Export { inputs: *inputs, weights, format: *format, out: out.as_deref() };
             model.with(&data.options(), 256, |source| commands::export(&context, source, wanted))
+        }
+        Command::Recalibrate { model, data, batch, out } => {
+            model.with(&data.options(), batch.get(), |source| commands::recalibrate(&context, source, out.as_deref()))
         }
         Command::Inspect { model } => commands::inspect(show, model),
     }

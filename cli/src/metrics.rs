@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use evenkeel::metrics::{self, Average, Bin, Confusion, Ranking, Scores, ranking};
+use evenkeel::train::Link;
 use evenkeel::{Error, Labels, Loss};
 use serde_json::{Value, json};
 
@@ -93,13 +94,14 @@ pub struct Classes {
     /// Of two classes the second's, of more the macro and weighted averages.
     roc_auc: [Option<f64>; 2],
     average_precision: [f64; 2],
-    log_loss: f64,
-    calibration: metrics::Calibration,
+    /// Of probabilities; margins have none.
+    log_loss: Option<f64>,
+    calibration: Option<metrics::Calibration>,
     top: Option<(usize, f64)>,
 }
 
-/// Compares a model's outputs with the labels. `values` are quantities, or the probabilities that `rows` and `loss` ask for;
-/// `predicted` is the class of each row.
+/// Compares a model's outputs with the labels, each row with the same weight. `values` are what `loss` makes of the outputs:
+/// probabilities, margins or quantities; `predicted` is the class of each row.
 ///
 /// # Errors
 /// For outputs that are not finite, and labels that the model cannot give.
@@ -113,10 +115,17 @@ pub fn measure(
 ) -> Result<Measured, Error> {
     let count = rows.set.rows();
     let outputs = values.len() / count.max(1);
-    let labels = match rows.set.labels.unweighted() {
+    // Margins tell classes apart, but are no probabilities, of which most of these metrics speak.
+    if loss.has_accuracy() && loss.link() == Link::None {
+        return Ok(Measured::Nothing);
+    }
+    let labels = match rows.set.labels().unweighted() {
         Labels::Classes(labels) => labels.clone(),
         Labels::Values(targets) if !loss.has_accuracy() => {
             return Ok(Measured::Quantities(metrics::quantities(values, targets, outputs)?));
+        }
+        Labels::Values(targets) if outputs == 1 && matches!(loss, Loss::Hinge | Loss::SquaredHinge) => {
+            targets.iter().map(|target| u32::from(*target > 0.0)).collect()
         }
         Labels::Values(targets) if outputs == 1 && targets.iter().all(|target| [0.0, 1.0].contains(target)) => {
             targets.iter().map(|target| u32::from(*target == 1.0)).collect()
@@ -130,9 +139,11 @@ pub fn measure(
     let averages = [Average::Macro, Average::Weighted, Average::Micro].map(|average| confusion.average(average, 0.0));
     let scores: Vec<Scores> = (0..classes).map(|class| confusion.class(class, 0.0)).collect();
     let mut order = vec![0; count];
-    // One output is the probability of class 1; that of class 0 is the rest.
+    let probable = loss.link() != Link::None;
+    // One output speaks for class 1; for class 0 what is left, or the other side of the margin.
+    let other = |value: f32| if probable { 1.0 - value } else { -value };
     let wide: Vec<f32> =
-        if outputs == 1 { values.iter().flat_map(|p| [1.0 - p, *p]).collect() } else { values.to_vec() };
+        if outputs == 1 { values.iter().flat_map(|value| [other(*value), *value]).collect() } else { values.to_vec() };
     let rankings: Result<Vec<Ranking>, Error> = (0..classes)
         .map(|class| match (outputs, class) {
             (1, 1) => ranking::binary(values, &labels, &mut order),
@@ -156,8 +167,10 @@ pub fn measure(
         each: scores.into_iter().zip(rankings).collect(),
         roc_auc,
         average_precision,
-        log_loss: metrics::log_loss(values, outputs, &labels)?,
-        calibration: metrics::calibration(values, outputs, &labels, &mut [Bin::default(); BINS])?,
+        log_loss: probable.then(|| metrics::log_loss(values, outputs, &labels)).transpose()?,
+        calibration: probable
+            .then(|| metrics::calibration(values, outputs, &labels, &mut [Bin::default(); BINS]))
+            .transpose()?,
         top,
         counts,
     })))
@@ -237,11 +250,11 @@ impl Classes {
         for (_, title, values) in areas.into_iter().filter(|(name, ..)| two && choice.has(name)) {
             lines.row([format!("{title} of {}", self.names[1]), figure(values[0])]);
         }
-        if choice.has("log-loss") {
-            lines.row(["log loss".into(), figure(Some(self.log_loss))]);
+        if let Some(log_loss) = self.log_loss.filter(|_| choice.has("log-loss")) {
+            lines.row(["log loss".into(), figure(Some(log_loss))]);
         }
-        if choice.has("ece") {
-            lines.row([format!("calibration error, {BINS} bins"), figure(Some(self.calibration.expected))]);
+        if let Some(calibration) = self.calibration.filter(|_| choice.has("ece")) {
+            lines.row([format!("calibration error, {BINS} bins"), figure(Some(calibration.expected))]);
         }
         blocks.push(lines.text("  ").trim_start_matches('\n').trim_end().to_owned());
         let few = full && self.names.len() <= MOST_CLASSES;
@@ -298,8 +311,8 @@ impl Classes {
         put("roc-auc", "roc_auc", two(self.roc_auc));
         put("pr-auc", "average_precision", two(self.average_precision.map(Some)));
         put("log-loss", "log_loss", self.log_loss.into());
-        let error = json!({ "expected": self.calibration.expected, "largest": self.calibration.largest, "bins": BINS });
-        put("ece", "calibration_error", error);
+        let error = self.calibration.map(|c| json!({ "expected": c.expected, "largest": c.largest, "bins": BINS }));
+        put("ece", "calibration_error", error.into());
         let each = self.names.iter().zip(&self.each).map(|(name, (scores, ranking))| {
             json!({
                 "class": name, "precision": scores.precision, "recall": scores.recall, "f1": scores.f1,

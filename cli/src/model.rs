@@ -7,6 +7,7 @@ use evenkeel::image::AlignedBytes;
 use evenkeel::image::Op;
 use evenkeel::interchange::{self, InterchangeError, resume, state_dict};
 use evenkeel::split::Split;
+use evenkeel::train::Inputs;
 use evenkeel::{Image, Layer, Level, Loss, Mlp, Net, text};
 use serde::{Deserialize, Serialize};
 
@@ -248,7 +249,7 @@ pub fn fold(
     model: &Mlp,
     precision: Precision,
     note: &Note,
-    probe: Option<&[f32]>,
+    probe: Option<Inputs<'_>>,
     level: Level,
     split: &impl Split,
 ) -> Result<(AlignedBytes, Report), Failure> {
@@ -267,8 +268,12 @@ pub fn fold(
         note: &note,
     };
     let (image, mut report) = export(&model.network(), &model.params, &model.state, &options)?;
-    if let Some(probe) = probe.filter(|probe| !probe.is_empty()) {
-        let reference = model.predict(level, split, probe)?;
+    let some = |probe: &Inputs<'_>| match probe {
+        Inputs::Values(values) => !values.is_empty(),
+        Inputs::Lists(lists) => !lists.is_empty(),
+    };
+    if let Some(probe) = probe.filter(some) {
+        let reference = predict(model, level, split, probe)?;
         let outputs = run(&image, level, split, probe, 256)?;
         report.probe = Some(Deviation::between(&reference, &outputs)?);
     }
@@ -279,31 +284,55 @@ pub fn fold(
 ///
 /// # Errors
 /// If the rows do not fit the image.
-pub fn run(image: &[u8], level: Level, split: &impl Split, inputs: &[f32], batch: usize) -> Result<Vec<f32>, Failure> {
+pub fn run(
+    image: &[u8],
+    level: Level,
+    split: &impl Split,
+    inputs: Inputs<'_>,
+    batch: usize,
+) -> Result<Vec<f32>, Failure> {
     let image = Image::new(image).map_err(|error| Failure::new(Kind::Model, error))?;
     let net = Net::new(image);
-    let rows = inputs.len() / net.inputs();
+    let rows = match inputs {
+        Inputs::Values(values) => values.len() / net.inputs(),
+        Inputs::Lists(lists) => lists.len(),
+    };
     let mut outputs = vec![0.0; rows * net.outputs()];
     let mut scratch = vec![0.0; net.scratch_len(batch.clamp(1, rows.max(1)))];
-    net.infer(level, split, inputs, &mut outputs, &mut scratch)?;
+    match inputs {
+        Inputs::Values(values) => net.infer(level, split, values, &mut outputs, &mut scratch)?,
+        Inputs::Lists(lists) => net.infer_lists(level, split, lists, &mut outputs, &mut scratch)?,
+    }
     Ok(outputs)
+}
+
+/// Outputs of the unfolded network.
+///
+/// # Errors
+/// If the rows do not fit it.
+pub fn predict(model: &Mlp, level: Level, split: &impl Split, inputs: Inputs<'_>) -> Result<Vec<f32>, evenkeel::Error> {
+    match inputs {
+        Inputs::Values(values) => model.predict(level, split, values),
+        Inputs::Lists(lists) => model.predict_lists(level, split, lists),
+    }
 }
 
 impl Model {
     /// What it says about its data.
     #[must_use]
     pub fn names(&self) -> Names<'_> {
-        Names { features: &self.note.features, classes: &self.classes, encoding: Some(&self.note.encoding) }
+        let encoding = Some(&self.note.encoding);
+        Names { features: &self.note.features, classes: &self.classes, inputs: self.inputs, encoding }
     }
 
     /// Raw outputs of the last layer for rows of raw inputs.
     ///
     /// # Errors
     /// If the rows do not fit.
-    pub fn run(&self, level: Level, split: &impl Split, inputs: &[f32], batch: usize) -> Result<Vec<f32>, Failure> {
+    pub fn run(&self, level: Level, split: &impl Split, inputs: Inputs<'_>, batch: usize) -> Result<Vec<f32>, Failure> {
         match &self.kind {
             Stored::Image(bytes) => run(bytes, level, split, inputs, batch),
-            Stored::Network(model) => Ok(model.predict(level, split, inputs)?),
+            Stored::Network(model) => Ok(predict(model, level, split, inputs)?),
         }
     }
 

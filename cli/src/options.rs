@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use evenkeel::fit::Monitor;
+use evenkeel::layer::Dialect;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Header, Missing, Task};
@@ -21,8 +22,8 @@ pub use loss::{LossName, MeanName};
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Training data: CSV, NPY, NPZ (file.npz:array) or IDX, also packed with gzip or zstd; several files with commas or as
-    /// logs/*.csv [default: the UCI digits that ship inside]
+    /// Training data: CSV, NPY, NPZ (file.npz:array), IDX or index lists (.svm), also packed with gzip or zstd; several files
+    /// with commas or as logs/*.csv [default: the UCI digits that ship inside]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// File with the labels of the training data, row for row
@@ -40,6 +41,12 @@ pub struct TrainOptions {
     /// Columns that are no inputs, with commas
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub ignore: Option<String>,
+    /// Inputs of a row of index lists (.svm) [default: the largest index of the training data]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
+    pub width: Option<usize>,
+    /// What index lists call their first input, 0 or 1 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = clap::value_parser!(u32).range(..=1), allow_negative_numbers = true)]
+    pub index_base: Option<u32>,
     /// Columns of inputs that are categories (auto: those with text in the first row): one input for each category
     #[arg(long, value_name = "COLUMNS", help_heading = "Data")]
     pub categorical: Option<String>,
@@ -95,6 +102,10 @@ pub struct TrainOptions {
     /// The network: dense(512) bn relu dropout(0.2) dense(10) [default: dense(64) bn relu dropout(0.2) twice, then dense(outputs)]
     #[arg(long, value_name = "TEXT", help_heading = "Network")]
     pub net: Option<String>,
+    /// Whose defaults bn and ln of --net have; with --from weights, whose running variance their batch norms go on with
+    /// (converted for --batch rows) [default: torch]
+    #[arg(long, value_enum, help_heading = "Network")]
+    pub dialect: Option<DialectName>,
     /// Weights to begin with: glorot_uniform, he_normal, lecun_normal, orthogonal, torch_linear, constant(0.1), kaiming_uniform(fan_out, tanh), lsuv, … [default: he_normal]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub init: Option<String>,
@@ -190,6 +201,16 @@ pub struct TrainOptions {
     /// Rows of a batch [default: 64]
     #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     pub batch: Option<usize>,
+    /// Rows that are computed at a time, if less than a batch: the same bits in less memory [default: the batch]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
+    pub micro_batch: Option<usize>,
+    /// Average the weights at the ends of epochs, from epoch N (counted from 0) on; the average is what is validated and exported
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
+    pub swa: Option<u32>,
+    /// Average the weights exponentially, with this share of the old average at each step; the average is what is validated
+    /// and exported
+    #[arg(long, value_name = "DECAY", help_heading = "Training", allow_negative_numbers = true)]
+    pub ema: Option<f64>,
     /// New order of the rows each epoch [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Training")]
     pub shuffle: Option<bool>,
@@ -222,6 +243,25 @@ pub struct TrainOptions {
     /// Least seconds between two checkpoints, which are written after an epoch; no result depends on it [default: 2]
     #[arg(long, value_name = "SECONDS", help_heading = "Output", allow_negative_numbers = true)]
     pub checkpoint_seconds: Option<f64>,
+}
+
+/// Names of [`Dialect`].
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DialectName {
+    /// PyTorch: eps 1e-5, momentum 0.1, unbiased running variance
+    Torch,
+    /// Keras: eps 1e-3, momentum 0.99, biased running variance
+    Keras,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Torch => Dialect::Torch,
+            DialectName::Keras => Dialect::Keras,
+        }
+    }
 }
 
 /// Names of [`Task`].

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use evenkeel::data::SparseDataset;
 use evenkeel::{Dataset, Labels, Loss};
 
 use crate::data::{self, Categorical, Encoding, Groups, Header, Missing, RowFilter, Table, Target, TargetColumn, Task};
@@ -9,11 +10,15 @@ use crate::digits;
 use crate::error::{Failure, Kind};
 use crate::options::{LossName, TrainOptions, UnknownName};
 
+mod set;
+
+pub use set::Set;
+
 /// Where rows come from, and what they mean.
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// The rows.
-    pub set: Dataset,
+    pub set: Set,
     /// What the file is called in reports.
     pub name: String,
 }
@@ -77,11 +82,13 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     let further = data::Options {
         classes: (!classes.is_empty()).then(|| classes.clone()),
         features: has_names.then(|| features.clone()),
+        width: Some(table.cols),
         categories: Some(encoding.categories.clone()),
         ..base
     };
     let asked = options.loss.map(Loss::from);
     let (loss, outputs) = loss_of(&table, asked)?;
+    let lists = table.lists.is_some();
     let loss = options.smoothed(loss)?;
     if let [only] = classes.as_slice() {
         let message = format!("all rows of {name} are of class {only}: there is nothing to tell apart");
@@ -106,15 +113,21 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     }
     encoding.fill = match model.encoding {
         Some(encoding) => encoding.fill.clone(),
-        None => encoding.missing.learn(&train.set.inputs, train.set.features).map_err(|input| {
+        None => encoding.missing.learn(train.set.values(), train.set.features()).map_err(|input| {
             let name = encoding.input_names(&features).get(input).cloned().unwrap_or_default();
             let message = format!("input {name} has no value in any training row: leave it out with --ignore");
             Failure::new(Kind::Data, message)
         })?,
     };
     for rows in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
-        suit(&mut rows.set.labels, loss);
-        encoding.fill_in(&mut rows.set.inputs);
+        if matches!(rows.set, Set::Lists(_)) != lists {
+            let [kind, other] = if lists { ["numbers", "index lists"] } else { ["index lists", "numbers"] };
+            let message =
+                format!("{} holds {kind}, the training rows are {other}: all sets are of one kind", rows.name);
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        suit(rows.set.labels_mut(), loss);
+        encoding.fill_in(rows.set.values_mut());
     }
     if let Some(weights) = options.class_weights(&classes, || train.set.balanced())? {
         let mean = options.mean();
@@ -131,6 +144,8 @@ pub struct Names<'a> {
     pub features: &'a [String],
     /// Names of its classes.
     pub classes: &'a [String],
+    /// How many inputs it has: the width of index lists. 0 says nothing.
+    pub inputs: usize,
     /// How cells that are no numbers become some; `None` if that is to be learned.
     pub encoding: Option<&'a Encoding>,
 }
@@ -138,7 +153,9 @@ pub struct Names<'a> {
 impl Names<'_> {
     fn narrow(&self, options: data::Options) -> data::Options {
         let list = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
-        let mut narrowed = data::Options { features: list(self.features), classes: list(self.classes), ..options };
+        let width = (self.inputs > 0).then_some(self.inputs).or(options.width);
+        let mut narrowed =
+            data::Options { features: list(self.features), classes: list(self.classes), width, ..options };
         if let Some(encoding) = self.encoding {
             narrowed.categories = Some(encoding.categories.clone());
             narrowed.missing = encoding.missing;
@@ -182,8 +199,8 @@ pub fn read_labelled(
         _ => loss_of(&table, loss)?.0,
     };
     let mut rows = Rows { set: dataset(table, &options, &part.name())?, name: part.name() };
-    suit(&mut rows.set.labels, loss);
-    model.fill_in(&mut rows.set.inputs);
+    suit(rows.set.labels_mut(), loss);
+    model.fill_in(rows.set.values_mut());
     Ok((rows, loss))
 }
 
@@ -252,6 +269,8 @@ fn data_options(options: &TrainOptions) -> data::Options {
             Some(_) => TargetColumn::Columns(list(&options.target)),
         },
         ignore: list(&options.ignore),
+        width: options.width,
+        index_base: options.index_base,
         categorical: match options.categorical.as_deref() {
             None => Categorical::None,
             Some("auto") => Categorical::Auto,
@@ -370,15 +389,20 @@ fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure>
 }
 
 /// A table as the library takes it.
-fn dataset(table: Table, options: &TrainOptions, name: &str) -> Result<Dataset, Failure> {
+fn dataset(table: Table, options: &TrainOptions, name: &str) -> Result<Set, Failure> {
     let labels = match table.target {
         Some(Target::Classes { labels, .. }) => Labels::Classes(labels),
         Some(Target::Values { values, .. }) => Labels::Values(values),
         None => return Err(Failure::new(Kind::Usage, "the data has no target: name its column with --target")),
     };
-    let set = Dataset { inputs: table.inputs, features: table.cols, labels };
-    let Some(weights) = table.weights else { return Ok(set) };
-    set.weighted(weights, options.mean()).map_err(|error| Failure::new(Kind::Data, format_args!("{name}: {error}")))
+    let features = table.cols;
+    let set = Dataset { inputs: table.inputs, features, labels };
+    if let Some(data::Lists { offsets, indices }) = table.lists {
+        return Ok(Set::Lists(SparseDataset { offsets, indices, features, labels: set.labels }));
+    }
+    let Some(weights) = table.weights else { return Ok(Set::Plain(set)) };
+    let weighted = set.weighted(weights, options.mean());
+    Ok(Set::Plain(weighted.map_err(|error| Failure::new(Kind::Data, format_args!("{name}: {error}")))?))
 }
 
 /// Two classes on one output are its 0 and 1; done after the splits, which go by class.
@@ -417,7 +441,7 @@ impl Group {
             let message = format!("--test-group {}: {which} of {} is of it", self.filter, rows.name);
             return Err(Failure::new(Kind::Usage, message));
         }
-        Ok(take_out(rows, &held, name))
+        take_out(rows, &held, name)
     }
 }
 
@@ -429,14 +453,14 @@ fn hold_out_fold(rows: &mut Rows, fold: &str, seed: u64) -> Result<Rows, Failure
     let folds = rows.set.folds(n, seed).map_err(|error| wrong(&error.to_string()))?;
     let held = k.checked_sub(1).and_then(|k| folds.get(k)).ok_or_else(|| wrong("folds are counted from 1"))?;
     let name = format!("fold {k} of {n} of {}", rows.name);
-    Ok(take_out(rows, held, name))
+    take_out(rows, held, name)
 }
 
 /// Moves rows to a set of their own.
-fn take_out(rows: &mut Rows, held: &[u32], name: String) -> Rows {
-    let taken = Rows { set: rows.set.subset(held), name };
-    rows.set = rows.set.subset(&evenkeel::data::others(rows.set.rows(), held));
-    taken
+fn take_out(rows: &mut Rows, held: &[u32], name: String) -> Result<Rows, Failure> {
+    let taken = Rows { set: rows.set.subset(held)?, name };
+    rows.set = rows.set.subset(&evenkeel::data::others(rows.set.rows(), held))?;
+    Ok(taken)
 }
 
 /// The groups of the training file, in the order they turn up.
@@ -466,7 +490,7 @@ fn hold_out(rows: &mut Rows, share: f64, seed: u64, which: u32) -> Result<Option
         let message = format!("--{purpose}-split {share} leaves no rows of {} to train on", rows.name);
         return Err(Failure::new(Kind::Usage, message));
     }
-    let held = Rows { set: rows.set.subset(&held), name: format!("the {purpose} rows of {}", rows.name) };
-    rows.set = rows.set.subset(&kept);
+    let held = Rows { set: rows.set.subset(&held)?, name: format!("the {purpose} rows of {}", rows.name) };
+    rows.set = rows.set.subset(&kept)?;
     Ok(Some(held))
 }

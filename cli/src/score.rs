@@ -20,7 +20,7 @@ pub fn score(model: &Model, values: &[f32], rows: &Rows, loss: Loss) -> Result<F
     if !matches!(loss, Loss::CrossEntropy | Loss::BinaryCrossEntropy | Loss::MeanSquaredError) {
         return by_library(model, values, rows, loss);
     }
-    let (sum, hits) = match rows.set.labels.unweighted() {
+    let (sum, hits) = match rows.set.labels().unweighted() {
         Labels::Classes(labels) if outputs == 1 => {
             if let Some(row) = labels.iter().position(|label| *label > 1) {
                 return fails(format!(
@@ -75,7 +75,7 @@ fn by_library(model: &Model, values: &[f32], rows: &Rows, loss: Loss) -> Result<
         };
         values.iter_mut().for_each(|value| *value = plain(*value));
     }
-    let targets = rows.set.labels.targets().unweighted();
+    let targets = rows.set.labels().targets().unweighted();
     let score = evenkeel::fit::score_outputs(Level::detect(), loss, model.outputs, &values, targets)
         .map_err(|error| Failure::new(Kind::Data, format_args!("{}: {error}", rows.name)))?;
     Ok(Figures::of(score, loss))

@@ -124,7 +124,7 @@ fn announce(job: &Job<'_>, sets: &Sets, run: &Run) {
             "{}: {} rows of {} inputs to train on, {} to validate, {} to test",
             sets.train.name,
             sets.train.set.rows(),
-            sets.train.set.features,
+            sets.train.set.features(),
             rows(&sets.validation),
             rows(&sets.test)
         ));
@@ -134,7 +134,7 @@ fn announce(job: &Job<'_>, sets: &Sets, run: &Run) {
         "start",
         json!({
             "data": sets.train.name, "net": net, "parameters": run.model.parameters(), "level": job.level.name(),
-            "inputs": sets.train.set.features, "outputs": sets.outputs, "train_rows": sets.train.set.rows(),
+            "inputs": sets.train.set.features(), "outputs": sets.outputs, "train_rows": sets.train.set.rows(),
             "validation_rows": rows(&sets.validation), "test_rows": rows(&sets.test), "epochs_done": run.progress.epoch,
         }),
     );
@@ -194,10 +194,11 @@ impl Saver<'_> {
 /// Trains, showing progress and saving checkpoints, until the run is over or interrupted.
 fn epochs_until_done(saver: &Saver<'_>, sets: &Sets, run: &mut Run, epochs: &mut Vec<Epoch>) -> Result<Finish, Broken> {
     let job = saver.job;
-    let train = sets.train.set.view()?;
-    let validation = sets.validation.as_ref().map(|rows| rows.set.view()).transpose()?;
+    let train = sets.train.set.view().map_err(Broken::Save)?;
+    let validation = sets.validation.as_ref().map(|rows| rows.set.view()).transpose().map_err(Broken::Save)?;
     let trainer = run.trainer;
-    let batches = evenkeel::data::Batches::plan(train.rows(), trainer.batch, run.model.network().has_batch_norm())?;
+    let batches =
+        evenkeel::data::Batches::plan(train.rows(), trainer.batch, trainer.scope.joins_rows(&run.model.network()))?;
     let mode = if job.show.quiet { Mode::Quiet } else { Mode::Auto };
     let mut progress = Progress::new(mode, trainer.epochs, batches.count() as u32)
         .rows_per_epoch(train.rows() as u64)
@@ -283,7 +284,8 @@ fn finish_run(
     let test = sets.test.as_ref().map(score).transpose()?;
     let probe = sets.test.as_ref().or(sets.validation.as_ref()).unwrap_or(&sets.train);
     let weights = job.options.weights.unwrap_or_default().into();
-    let folded = pool.enter(|| model::fold(&run.model, weights, note, Some(&probe.set.inputs), level, pool));
+    let inputs = probe.set.inputs()?;
+    let folded = pool.enter(|| model::fold(&run.model, weights, note, Some(inputs), level, pool));
     let (image, fold) = folded.map_err(|failure| {
         let message = format!("{failure}; the network as it was trained is in {}", network.display());
         Failure::new(failure.kind, message)
@@ -294,7 +296,7 @@ fn finish_run(
         about: About {
             data: sets.train.name.clone(),
             net: title,
-            inputs: sets.train.set.features,
+            inputs: sets.train.set.features(),
             outputs: sets.outputs,
             parameters: run.model.parameters(),
             level: level.name(),
@@ -322,8 +324,9 @@ fn finish_run(
 /// `(equal, all)`: rows to which image and unfolded network give the same class.
 fn same_classes(job: &Job<'_>, run: &Run, image: &[u8], rows: &Rows) -> Result<(usize, usize), Failure> {
     let outputs = run.model.network().outputs();
-    let unfolded = job.pool.enter(|| run.model.predict(job.level, job.pool, &rows.set.inputs))?;
-    let folded = job.pool.enter(|| model::run(image, job.level, job.pool, &rows.set.inputs, 256))?;
+    let inputs = rows.set.inputs()?;
+    let unfolded = job.pool.enter(|| model::predict(&run.model, job.level, job.pool, inputs))?;
+    let folded = job.pool.enter(|| model::run(image, job.level, job.pool, inputs, 256))?;
     let class = |row: &[f32]| match row {
         [value] => usize::from(*value > 0.0),
         row => evenkeel::train::loss::best(row),

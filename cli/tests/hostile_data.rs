@@ -1,6 +1,6 @@
 //! Thousands of damaged data files: no panic, no absurd allocation, no long wait.
 
-use evenkeel_cli::data::{Options, RowFilter, TargetColumn, Task, npy_f32, read_bytes};
+use evenkeel_cli::data::{Categorical, Missing, Options, RowFilter, TargetColumn, Task, npy_f32, read_bytes};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Write;
@@ -68,6 +68,19 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
     out.finish().unwrap()
 }
 
+fn zst(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+fn npz(method: zip::CompressionMethod) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, values) in [("x.npy", vec![0.5; 30]), ("y.npy", vec![1.0, 0.0, 1.0, 0.0, 1.0, 0.0])] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default().compression_method(method)).unwrap();
+        zip.write_all(&npy_f32(&values, values.len() / 6)).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
 fn seeds() -> Vec<Vec<u8>> {
     let mut csv = String::from("\u{feff}subject,\"a, b\",c,label\r\n");
     (0..40).for_each(|i| csv.push_str(&format!("{},{}.25,-{i}e-1,{}\r\n", i / 10, i, i % 3)));
@@ -79,12 +92,13 @@ fn seeds() -> Vec<Vec<u8>> {
         file
     };
     let idx = [&[0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2][..], &[7; 24]].concat();
-    vec![csv.into_bytes(), words.into_bytes(), npy_f32(&[0.5; 30], 5), fortran, idx]
+    let [stored, deflated] = [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated].map(npz);
+    vec![csv.into_bytes(), words.into_bytes(), npy_f32(&[0.5; 30], 5), fortran, idx, stored, deflated]
 }
 
 /// Up to eight edits of the kinds that break parsers.
 fn havoc(file: &mut Vec<u8>, random: &mut Random) {
-    const TOKENS: [&[u8]; 16] = [
+    const TOKENS: [&[u8]; 19] = [
         b"\"",
         b",",
         b"\n",
@@ -95,6 +109,9 @@ fn havoc(file: &mut Vec<u8>, random: &mut Random) {
         b"\x93NUMPY",
         b"\x00\x00\x08\x03",
         b"\x1f\x8b",
+        b"\x28\xb5\x2f\xfd",
+        b"PK\x03\x04",
+        b"NA",
         b"(9999999999, 2)",
         b"-",
         b"\xff\xff\xff\xff",
@@ -145,6 +162,8 @@ fn damaged_files_are_refused_or_read_in_bounds() {
             features: Some(vec!["1".into(), "2".into()]),
             ..Options::default()
         },
+        Options { categorical: Categorical::Auto, missing: Missing::Median, ..Options::default() },
+        Options { missing: Missing::Drop, missing_as: vec!["0.5".into()], ..Options::default() },
     ];
     let seeds = seeds();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -153,10 +172,10 @@ fn damaged_files_are_refused_or_read_in_bounds() {
     for i in 0..files {
         let mut file = seeds[i % seeds.len()].clone();
         havoc(&mut file, &mut random);
-        // Some are damaged inside the packing, or only gzip's own checksum would ever be tested; some around it too.
-        if i % 3 == 0 {
-            file = gz(&file);
-            if i % 9 == 0 {
+        // Some are damaged inside the packing, or only the packing's own checksum would ever be tested; some around it too.
+        if i % 4 < 2 {
+            file = if i % 4 == 0 { gz(&file) } else { zst(&file) };
+            if i % 3 == 0 {
                 havoc(&mut file, &mut random);
             }
         }
@@ -172,7 +191,6 @@ fn damaged_files_are_refused_or_read_in_bounds() {
         let result = read_bytes("hostile", &file, labels.as_deref(), options);
         slowest = slowest.max(start.elapsed());
         let peak = PEAK.with(Cell::get) - before;
-        worst = worst.max(peak);
         match result {
             Ok(table) => {
                 assert_eq!(table.inputs.len(), table.rows * table.cols);
@@ -186,7 +204,10 @@ fn damaged_files_are_refused_or_read_in_bounds() {
             }
         }
         let size = file.len() + labels.map_or(0, |l| l.len());
-        assert!(peak <= (1 << 20) + 2 * size, "{peak} bytes held for a file of {size}");
+        // A zstd file may ask for a window of 8 MiB, and two are held while one grows.
+        let window = if file.windows(4).any(|word| word == b"\x28\xb5\x2f\xfd") { 18 << 20 } else { 0 };
+        assert!(peak <= (1 << 20) + 2 * size + window, "{peak} bytes held for a file of {size}");
+        worst = worst.max(peak.saturating_sub(window));
     }
     println!("{files} files: {read} read, {refused} refused, 0 panics, most memory {worst} bytes, slowest {slowest:?}");
     assert!(read > files / 20 && refused > files / 4, "the edits are too harsh or too mild to test much");

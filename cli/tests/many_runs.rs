@@ -292,6 +292,14 @@ fn metrics_of_a_model() {
     let end = last(&ok(dir, &["eval", "bce", "--data", "people.csv", "--json"]));
     assert!(end["metrics"]["roc_auc"]["macro"].as_f64().unwrap() > 0.9, "{end}");
     assert!((end["metrics"]["log_loss"].as_f64().unwrap() - end["loss"].as_f64().unwrap()).abs() < 1e-5);
+    // Margins can be ranked, but are no probabilities.
+    let args =
+        ["train", "--data", "people.csv", "--ignore", "person", "--loss", "hinge", "--net", "dense(8) relu dense(1)"];
+    ok(dir, &[&args[..], &["--epochs", "20", "--lr", "0.03", "--out", "hinge", "--quiet"]].concat());
+    let end = last(&ok(dir, &["eval", "hinge", "--data", "people.csv", "--json"]));
+    assert!(end["metrics"]["roc_auc"]["macro"].as_f64().unwrap() > 0.9, "{end}");
+    assert!((end["metrics"]["recall"]["micro"].as_f64().unwrap() - end["accuracy"].as_f64().unwrap()).abs() < 1e-12);
+    assert!(end["metrics"]["log_loss"].is_null() && end["metrics"]["calibration_error"].is_null());
     let args = ["train", "--data", "people.csv", "--ignore", "person,kind", "--target", "b", "--epochs", "2"];
     ok(dir, &[&args[..], &["--out", "mse", "--quiet"]].concat());
     let end = last(&ok(dir, &["eval", "mse", "--data", "people.csv", "--target", "b", "--json"]));

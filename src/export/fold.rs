@@ -8,6 +8,10 @@
 //!   `b' = b + W (β - μ a)`;
 //! - else it stays an operation of its own.
 //!
+//! A layer norm stays an operation with its own scale and shift: its statistics are each row's, so it cannot go into the layer
+//! before it; its scale and shift could go into a dense layer behind it, but cost one multiply-add a value where they are, and
+//! folding them would round every weight once more. A batch norm behind it goes into the dense layer behind, as always.
+//!
 //! All in `f64` from the stored `f32` values and rounded once, at the end ([`narrow`](super::narrow)); no heap: runs
 //! are composed anew for each group of sixteen features.
 //!
@@ -51,7 +55,7 @@ pub(super) enum Step {
     Dense { layer: usize, before: Run, after: Run, activation: Option<Activation> },
     /// A run with no dense layer next to it.
     ScaleShift { run: Run },
-    /// A layer that stays: activation, softmax or log-softmax.
+    /// A layer that stays: activation, softmax, log-softmax or layer norm.
     Layer { layer: usize },
 }
 
@@ -77,7 +81,7 @@ impl<'a> Steps<'a> {
         while run.end < layers.len() {
             match layers[run.end] {
                 Layer::BatchNorm(_) => run.is_identity = false,
-                Layer::Dropout { .. } => {}
+                layer if layer.is_noise() => {}
                 _ => break,
             }
             run.end += 1;
@@ -159,6 +163,10 @@ impl<'a> Fold<'a> {
             match node.layer {
                 Layer::Dense { .. } => fold.check_dense(&node)?,
                 Layer::BatchNorm(_) => fold.check_batch_norm(&node)?,
+                Layer::LayerNorm(_) => {
+                    check_finite(&node, "scale", node.weights.of(params))?;
+                    check_finite(&node, "shift", node.bias.of(params))?;
+                }
                 _ => {}
             }
         }

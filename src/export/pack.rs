@@ -6,7 +6,7 @@ use super::error::{FoldError, check_len};
 use super::fold::{Fold, Run, Standardisation, Step, Steps};
 use super::narrow::{Narrowing, Precision};
 use crate::image::{
-    FORMAT_VERSION, HEADER, MAGIC, NUMERIC_CONTRACT, RECORD, STANDARDISED, Sections, at, checksum, vector_bytes,
+    HEADER, MAGIC, NUMERIC_CONTRACT, RECORD, Record, STANDARDISED, Sections, at, checksum, code_of, vector_bytes,
     weight_bytes,
 };
 use crate::kernels::panels;
@@ -135,7 +135,11 @@ const fn layout(network: &Network<'_>, options: &Options<'_>) -> Result<Layout, 
             Step::ScaleShift { run } => {
                 sections.place(3 * vector_bytes(network.width_before(run.first)));
             }
-            Step::Layer { .. } => {}
+            Step::Layer { layer } => {
+                if let Layer::LayerNorm(_) = network.layers()[layer] {
+                    sections.place(2 * vector_bytes(network.width_before(layer)));
+                }
+            }
         }
     }
     if sections.end > usize::MAX as u64 {
@@ -175,7 +179,7 @@ pub fn write_image(
     check_len("bytes of the image", layout.len, out.len())?;
     let fold = Fold::new(*network, params, state, options.standardisation)?;
     out.fill(0);
-    let mut writer = Writer { out, sections: Sections::after(layout.payload), record: HEADER };
+    let mut writer = Writer { out, sections: Sections::after(layout.payload), record: HEADER, version: 1 };
     let mut steps = Steps::new(*network, options.standardisation.is_some());
     let mut dense = 0;
     while let Some(step) = steps.step() {
@@ -186,6 +190,9 @@ pub fn write_image(
                 report(writer.dense(&fold, (layer, before, after), activation, precision)?);
             }
             Step::ScaleShift { run } => writer.scale_shift(&fold, &run)?,
+            Step::Layer { layer } if matches!(network.layers()[layer], Layer::LayerNorm(_)) => {
+                writer.layer_norm(&fold, layer, params)?;
+            }
             Step::Layer { layer } => {
                 let features = network.width_before(layer);
                 let (kind, activation) = match network.layers()[layer] {
@@ -207,6 +214,8 @@ struct Writer<'o> {
     out: &'o mut [u8],
     sections: Sections,
     record: usize,
+    /// The oldest format that has all operations so far.
+    version: u16,
 }
 
 impl Writer<'_> {
@@ -283,6 +292,27 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Scale and shift as they are, and eps in the record's place for a slope.
+    fn layer_norm(&mut self, fold: &Fold<'_>, layer: usize, params: &[f32]) -> Result<(), FoldError> {
+        let node = fold.network.node(layer);
+        let bytes = vector_bytes(node.inputs);
+        let start = self.sections.place(2 * bytes);
+        for (at, part) in (start..).step_by(bytes as usize).zip([node.weights, node.bias]) {
+            for (group, values) in part.of(params).chunks_exact(LANES).enumerate() {
+                let used = LANES.min(node.inputs - group * LANES);
+                let mut vector = [0.0; LANES];
+                vector.iter_mut().zip(values).take(used).for_each(|(out, value)| *out = f64::from(*value));
+                self.vector(at, layer, group, &vector)?;
+            }
+        }
+        let at = self.record;
+        self.record(6, 0, None, (node.inputs, node.inputs), (start, 0));
+        if let Layer::LayerNorm(ln) = node.layer {
+            self.put(at + 4, ln.eps.to_le_bytes());
+        }
+        Ok(())
+    }
+
     /// Sixteen values of a bias, centre, scale or shift.
     fn vector(&mut self, at: u64, layer: usize, group: usize, values: &[f64; LANES]) -> Result<(), FoldError> {
         for (lane, value) in values.iter().copied().enumerate() {
@@ -303,23 +333,15 @@ impl Writer<'_> {
         (inputs, outputs): (usize, usize),
         (weights_at, bias_at): (u64, u64),
     ) {
-        let (code, slope) = match activation {
-            None => (0, 0.0),
-            Some(Activation::Relu) => (1, 0.0),
-            // Adding zero turns a negative zero, which the format does not have, into a positive one.
-            Some(Activation::LeakyRelu { slope }) => (2, slope + 0.0),
-            Some(Activation::Sigmoid) => (3, 0.0),
-            Some(Activation::Tanh) => (4, 0.0),
-            Some(Activation::Gelu) => (5, 0.0),
-            Some(Activation::Silu) => (6, 0.0),
-        };
+        let (code, parameter) = activation.map_or((0, 0.0), code_of);
         let at = self.record;
         self.put(at, [kind, weights, code, 0]);
-        self.put(at + 4, slope.to_le_bytes());
+        self.put(at + 4, parameter.to_le_bytes());
         self.put(at + 8, (inputs as u32).to_le_bytes());
         self.put(at + 12, (outputs as u32).to_le_bytes());
         self.put(at + 16, weights_at.to_le_bytes());
         self.put(at + 24, bias_at.to_le_bytes());
+        self.version = self.version.max(Record::read(self.out, (at - HEADER) / RECORD).version());
         self.record = at + RECORD;
     }
 
@@ -341,7 +363,7 @@ impl Writer<'_> {
     fn header(&mut self, network: &Network<'_>, layout: &Layout, standardised: bool) {
         let metadata = HEADER + RECORD * layout.ops;
         self.put(0, MAGIC);
-        self.put(at::VERSION, FORMAT_VERSION.to_le_bytes());
+        self.put(at::VERSION, self.version.to_le_bytes());
         self.put(at::CONTRACT, NUMERIC_CONTRACT.to_le_bytes());
         self.put(at::LENGTH, (layout.len as u64).to_le_bytes());
         self.put(at::OPS, (layout.ops as u32).to_le_bytes());

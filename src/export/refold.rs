@@ -17,9 +17,9 @@
 use super::error::{FoldError, check_len};
 use super::narrow::{Narrowing, Precision};
 use crate::error::Error;
-use crate::image::{Image, ImageMut, Kind, Op, Weights};
+use crate::image::{Image, ImageMut, Kind, Op, Weights, vector_bytes};
 use crate::kernels::panels;
-use crate::layer::{Layer, Network};
+use crate::layer::{Layer, LayerNorm, Network};
 use crate::simd::LANES;
 
 /// How many layers the operations from `first` on are: a dense operation with an activation is two.
@@ -56,6 +56,7 @@ pub const fn tail_layers<const N: usize>(image: &Image<'_>, first: usize) -> Res
             (Kind::Softmax, _) => Layer::Softmax,
             (Kind::Activation, Some(activation)) => Layer::Activation(activation),
             (Kind::LogSoftmax, _) | (Kind::Activation, None) => Layer::LogSoftmax,
+            (Kind::LayerNorm { eps }, _) => Layer::LayerNorm(LayerNorm { eps }),
             (Kind::ScaleShift, _) => return Err(Error::Tail { op }),
         };
         next += 1;
@@ -77,8 +78,15 @@ pub fn read_tail(image: &Image<'_>, first: usize, tail: &Network<'_>, params: &m
     check_tail(image, first, tail)?;
     crate::error::check_len("parameters", tail.params_len(), params.len())?;
     params.fill(0.0);
-    let mut nodes = tail.nodes().filter(|node| matches!(node.layer, Layer::Dense { .. }));
+    let mut nodes = tail.nodes().filter(|node| node.layer.has_parameters());
     for op in image.ops().skip(first) {
+        if let Op::LayerNorm { scale, shift, .. } = op {
+            let Some(node) = nodes.next() else { break };
+            for (part, values) in [(node.weights, scale), (node.bias, shift)] {
+                part.of_mut(params).iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+            }
+            continue;
+        }
         let Op::Dense { weights, bias, .. } = op else { continue };
         let Some(node) = nodes.next() else { break };
         let place = node.weights.of_mut(params).iter_mut();
@@ -111,6 +119,7 @@ fn check_tail(image: &Image<'_>, first: usize, tail: &Network<'_>) -> Result<(),
             (Kind::Dense { .. }, Layer::Dense { outputs, bias }) => {
                 outputs == record.outputs && bias == (record.bias != 0)
             }
+            (Kind::LayerNorm { eps }, Layer::LayerNorm(ln)) => eps.to_bits() == ln.eps.to_bits(),
             (Kind::Activation, Layer::Activation(kind)) => record.activation == Some(kind),
             (Kind::Softmax, Layer::Softmax) | (Kind::LogSoftmax, Layer::LogSoftmax) => true,
             _ => false,
@@ -183,9 +192,24 @@ impl ImageMut<'_> {
         narrowing: &mut Narrowing,
         mut then: impl FnMut(&mut Self, usize, &[u8]),
     ) -> Result<(), RefoldError> {
-        let mut nodes = tail.nodes().filter(|node| matches!(node.layer, Layer::Dense { .. }));
+        let mut nodes = tail.nodes().filter(|node| node.layer.has_parameters());
         for op in first..self.image().op_count() {
             let record = self.image().record(op);
+            if let Kind::LayerNorm { .. } = record.kind {
+                let Some(node) = nodes.next() else { break };
+                let starts = [record.weights, record.weights + vector_bytes(record.outputs)];
+                for ((part, what), start) in [(node.weights, "scale"), (node.bias, "shift")].into_iter().zip(starts) {
+                    for (output, value) in part.of(params).iter().enumerate() {
+                        let value = if output < record.outputs { *value } else { 0.0 };
+                        if !value.is_finite() {
+                            let error = FoldError::NonFinite { layer: node.index, what, output, input: None };
+                            return Err(RefoldError::Weight(error));
+                        }
+                        then(self, start as usize + 4 * output, &value.to_le_bytes());
+                    }
+                }
+                continue;
+            }
             let Kind::Dense { f16 } = record.kind else { continue };
             let Some(node) = nodes.next() else { break };
             let (inputs, outputs) = (record.inputs, record.outputs);

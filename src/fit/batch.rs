@@ -60,10 +60,14 @@ impl Goals {
         let (partners, mates) = (&self.partners, &mut self.mates);
         let mut mix_rows = |x: &mut [f32]| {
             let width = x.len() / rows.len().max(1);
+            // No values, or no weights.
+            if width == 0 {
+                return;
+            }
             if mates.len() < x.len() {
                 *mates = Buffer::zeros(x.len());
             }
-            for (partner, mate) in partners.iter().zip(mates.chunks_exact_mut(width.max(1))) {
+            for (partner, mate) in partners.iter().zip(mates.chunks_exact_mut(width)) {
                 mate.copy_from_slice(&x[*partner as usize * width..][..width]);
             }
             mix(share, x, mates);

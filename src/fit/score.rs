@@ -6,24 +6,40 @@ use super::batch::{Draw, Goals};
 use crate::Level;
 use crate::data::View;
 use crate::error::Error;
+use crate::kernels::sparse::IndexLists;
 use crate::memory::Buffer;
 use crate::model::Mlp;
+use crate::plan::Scope;
 use crate::split::Split;
 use crate::train::augment::jitter;
-use crate::train::{Batch, Buffers, Loss, Score, Session, Targets};
+use crate::train::{AnyBatch, Buffers, Inputs, Loss, Score, Session, Targets};
 
 pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
     let network = model.network();
     crate::error::check_len("features", network.inputs(), data.features)?;
     check_standardize(model)?;
+    if data.inputs.lists().is_some() {
+        check_lists(model)?;
+    }
     if data.rows() == 0 {
         return Err(Error::BatchRows { rows: 0, planned: 1 });
     }
     data.targets.check(loss, data.rows(), network.outputs())
 }
 
+/// Index lists are read by a dense layer, as they are.
+pub(super) fn check_lists(model: &Mlp) -> Result<(), Error> {
+    if model.standardize.is_some() {
+        return Err(Error::ListsStandardized);
+    }
+    match model.layers().first() {
+        Some(first) if !matches!(first, crate::Layer::Dense { .. }) => Err(Error::ListsFirst { name: first.name() }),
+        _ => Ok(()),
+    }
+}
+
 /// The means and deviations, a public field, must be those of the network's inputs.
-fn check_standardize(model: &Mlp) -> Result<(), Error> {
+pub(super) fn check_standardize(model: &Mlp) -> Result<(), Error> {
     let Some(standardize) = &model.standardize else { return Ok(()) };
     let inputs = model.network().inputs();
     crate::error::check_len("means of the standardisation", inputs, standardize.mean.len())?;
@@ -36,31 +52,49 @@ pub(super) struct Gather {
     features: usize,
     raw: Vec<f32>,
     inputs: Buffer,
+    offsets: Vec<usize>,
+    indices: Vec<u32>,
     goals: Goals,
 }
 
 impl Gather {
-    pub(super) fn new(standardize: Option<crate::model::Standardize>, features: usize, capacity: usize) -> Self {
-        let inputs = Buffer::zeros(capacity * features);
+    /// Room for `capacity` rows of `features` values, none if they are `lists`.
+    pub(super) fn new(
+        standardize: Option<crate::model::Standardize>,
+        features: usize,
+        capacity: usize,
+        lists: bool,
+    ) -> Self {
+        let inputs = Buffer::zeros(if lists { 0 } else { capacity * features });
         let raw = alloc::vec![0.0; features];
-        Self { standardize, features, raw, inputs, goals: Goals::default() }
+        let (offsets, indices) = (Vec::new(), Vec::new());
+        Self { standardize, features, raw, inputs, offsets, indices, goals: Goals::default() }
     }
 
-    pub(super) fn batch(&mut self, data: &View<'_>, rows: &[u32]) -> Batch<'_> {
+    pub(super) fn batch(&mut self, data: &View<'_>, rows: &[u32]) -> AnyBatch<'_> {
         let features = self.features;
         self.fill(data, rows);
         let targets = self.goals.of(data.targets, data.rows(), rows);
-        Batch { inputs: &self.inputs[..rows.len() * features], targets, rows: rows.len() }
+        let inputs = match data.inputs {
+            Inputs::Values(_) => Inputs::Values(&self.inputs[..rows.len() * features]),
+            // Rows of lists that were checked.
+            Inputs::Lists(_) => Inputs::Lists(IndexLists::trusted(features, &self.offsets, &self.indices)),
+        };
+        AnyBatch { inputs, targets, rows: rows.len() }
     }
 
     /// As [`batch`](Self::batch), mixed and with noise as the trainer says. Mixing comes first: the noise has its deviation.
+    /// Neither is done to lists ([`Run::advance`](super::Run::advance) refuses it).
     pub(super) fn training_batch(
         &mut self,
         data: &View<'_>,
         rows: &[u32],
         trainer: &super::Trainer,
         step: u64,
-    ) -> Batch<'_> {
+    ) -> AnyBatch<'_> {
+        if data.inputs.lists().is_some() {
+            return self.batch(data, rows);
+        }
         self.fill(data, rows);
         let draw = Draw { seed: trainer.seed, step };
         let inputs = &mut self.inputs[..rows.len() * self.features];
@@ -72,19 +106,32 @@ impl Gather {
         if trainer.jitter > 0.0 {
             jitter(trainer.jitter, draw.seed, draw.step, 0, inputs);
         }
-        Batch { inputs, targets, rows: rows.len() }
+        AnyBatch { inputs: Inputs::Values(inputs), targets, rows: rows.len() }
     }
 
     /// Copies the inputs of the rows.
     fn fill(&mut self, data: &View<'_>, rows: &[u32]) {
         let features = self.features;
-        for (row, out) in rows.iter().zip(self.inputs.chunks_exact_mut(features)) {
-            let row = &data.inputs[*row as usize * features..][..features];
-            match &self.standardize {
-                None => out.copy_from_slice(row),
-                Some(standardize) => {
-                    self.raw.copy_from_slice(row);
-                    standardize.apply(&self.raw, out);
+        match data.inputs {
+            Inputs::Values(inputs) => {
+                for (row, out) in rows.iter().zip(self.inputs.chunks_exact_mut(features)) {
+                    let row = &inputs[*row as usize * features..][..features];
+                    match &self.standardize {
+                        None => out.copy_from_slice(row),
+                        Some(standardize) => {
+                            self.raw.copy_from_slice(row);
+                            standardize.apply(&self.raw, out);
+                        }
+                    }
+                }
+            }
+            Inputs::Lists(lists) => {
+                self.indices.clear();
+                self.offsets.clear();
+                self.offsets.push(0);
+                for row in rows {
+                    self.indices.extend_from_slice(lists.row(*row as usize));
+                    self.offsets.push(self.indices.len());
                 }
             }
         }
@@ -117,12 +164,14 @@ impl Mlp {
         &self,
         level: Level,
         split: &P,
+        lists: bool,
         then: impl FnOnce(&mut Session<'_, P>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let network = self.network();
+        let plan = network.plan_in(Scope { lists, ..Scope::ALL }, Self::ROWS);
         let (mut params, mut state) = (self.params.clone(), self.state.clone());
         let mut gradients = Buffer::zeros(params.len());
-        let mut work = Buffer::zeros(network.plan(Self::ROWS).work_len());
+        let mut work = Buffer::zeros(plan.work_len());
         let buffers = Buffers {
             params: &mut params,
             state: &mut state,
@@ -130,7 +179,7 @@ impl Mlp {
             moments: &mut [],
             work: &mut work,
         };
-        then(&mut Session::new(network, Self::ROWS, buffers, level, split)?)
+        then(&mut Session::planned(network, plan, buffers, level, split)?)
     }
 
     /// Loss and hits of a data set in inference mode (running statistics, no dropout), inputs standardised first.
@@ -139,8 +188,9 @@ impl Mlp {
     /// If the data does not fit the network or the loss.
     pub fn score(&self, level: Level, split: &impl Split, data: View<'_>, loss: Loss) -> Result<Score, Error> {
         check_data(self, &data, loss)?;
-        let mut gather = Gather::new(self.standardize.clone(), data.features, Self::ROWS);
-        self.with_session(level, split, |session| evaluate(session, &mut gather, &data, loss, Self::ROWS))
+        let lists = data.inputs.lists().is_some();
+        let mut gather = Gather::new(self.standardize.clone(), data.features, Self::ROWS, lists);
+        self.with_session(level, split, lists, |session| evaluate(session, &mut gather, &data, loss, Self::ROWS))
     }
 
     /// Raw outputs of the unfolded network for rows of inputs: rows of as many values as the network has outputs.
@@ -151,13 +201,31 @@ impl Mlp {
         let (features, outputs) = (self.network().inputs(), self.network().outputs());
         let data = View::new(inputs, features, Targets::Values(&[]))?;
         check_standardize(self)?;
-        let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS);
-        self.with_session(level, split, |session| {
+        let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS, false);
+        self.with_session(level, split, false, |session| {
             let mut all = alloc::vec![0.0; data.rows() * outputs];
             let rows: Vec<u32> = (0..data.rows() as u32).collect();
             for (rows, out) in rows.chunks(Self::ROWS).zip(all.chunks_mut(Self::ROWS * outputs)) {
                 let batch = gather.batch(&data, rows);
-                session.predict(batch.inputs, batch.rows, out)?;
+                session.predict_any(batch.inputs, batch.rows, out)?;
+            }
+            Ok(all)
+        })
+    }
+
+    /// As [`predict`](Mlp::predict), for rows that are index lists.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for lists of another number of features, [`Error::ListsFirst`] or [`Error::ListsStandardized`] for a
+    /// network that cannot read lists.
+    pub fn predict_lists(&self, level: Level, split: &impl Split, inputs: IndexLists<'_>) -> Result<Vec<f32>, Error> {
+        let outputs = self.network().outputs();
+        crate::error::check_len("features of the index lists", self.network().inputs(), inputs.features())?;
+        check_lists(self)?;
+        self.with_session(level, split, true, |session| {
+            let mut all = alloc::vec![0.0; inputs.len() * outputs];
+            for (part, out) in all.chunks_mut(Self::ROWS * outputs).enumerate() {
+                session.predict_lists(inputs.part(part * Self::ROWS, out.len() / outputs), out)?;
             }
             Ok(all)
         })

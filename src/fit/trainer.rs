@@ -9,7 +9,7 @@ use crate::data::View;
 use crate::layer::Network;
 use crate::model::Mlp;
 use crate::plan::Scope;
-use crate::train::{EarlyStopping, Loss, Optimizer, Rules, Schedule};
+use crate::train::{Averaging, EarlyStopping, Loss, Optimizer, Rules, Schedule};
 
 /// How to train.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,12 @@ pub struct Trainer {
     pub early_stopping: Option<EarlyStopping>,
     /// What early stopping looks at, and what "best" means.
     pub monitor: Monitor,
+    /// Whether an average of the weights is kept beside them. Once it has begun, it is what is validated, judged by early
+    /// stopping, kept as the best, and left in the network at the end, with the running statistics of its batch norms
+    /// estimated anew over the training rows after each epoch ([`Mlp::recalibrate`], in the batches of the training, in the
+    /// order of the data); the training loss is that of the weights themselves. Epochs before the average begins are
+    /// not looked at.
+    pub averaging: Averaging,
     /// Whether the network ends with the weights of its best epoch.
     pub restore_best: bool,
     /// Instructions to use.
@@ -71,6 +77,7 @@ impl Trainer {
             jitter: 0.0,
             early_stopping: None,
             monitor: Monitor::ValLoss,
+            averaging: Averaging::None,
             restore_best: true,
             level: Level::detect(),
         }
@@ -101,6 +108,13 @@ impl Trainer {
     #[must_use]
     pub fn from_layer(mut self, first: usize) -> Self {
         self.scope.first = first;
+        self
+    }
+
+    /// Keeps an average of the weights.
+    #[must_use]
+    pub fn averaging(mut self, averaging: Averaging) -> Self {
+        self.averaging = averaging;
         self
     }
 
@@ -151,6 +165,12 @@ pub(crate) fn check_trainer(trainer: &Trainer, network: &Network<'_>) -> Result<
     }
     if let Some(mistake) = trainer.rules.mistake(Some(network)) {
         return fails(mistake);
+    }
+    if trainer.averaging != Averaging::None && trainer.rules.optimizer.averages() {
+        return fails("the schedule-free optimiser averages by itself: choose it, or an average of the weights");
+    }
+    if !trainer.averaging.is_valid() {
+        return fails("the decay of the averaged weights lies in [0, 1)");
     }
     if trainer.part == Some(0) {
         return fails("a part of a batch has at least one row");

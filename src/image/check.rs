@@ -3,6 +3,7 @@
 //! Must not panic on any bytes: reads return nothing, or zero, beyond the end. All sizes are `u64`; a number becomes a
 //! `usize` only after it was found to lie within the slice, or within [`MAX_WIDTH`].
 
+use super::codes::{CODES, activation_of, is_parameter};
 use super::{
     ALIGN, FORMAT_VERSION, HEADER, Image, ImageError, MAGIC, MAX_OPS, NUMERIC_CONTRACT, RECORD, STANDARDISED, Sections,
     at, checksum, vector_bytes, weight_bytes,
@@ -84,8 +85,8 @@ pub(super) const fn image(bytes: &[u8]) -> Result<Image<'_>, ImageError> {
     ensure!(bytes.len() >= HEADER, ImageError::TooShort { len: bytes.len() });
     ensure!(u32_at(bytes, 0) == u32::from_le_bytes(MAGIC), ImageError::Magic);
     // Versions come before the length and the checksum, which a later format may keep elsewhere.
-    let found = u16_at(bytes, at::VERSION);
-    ensure!(found == FORMAT_VERSION, ImageError::FormatVersion { found });
+    let version = u16_at(bytes, at::VERSION);
+    ensure!(version >= 1 && version <= FORMAT_VERSION, ImageError::FormatVersion { found: version });
     let found = u16_at(bytes, at::CONTRACT);
     ensure!(found == NUMERIC_CONTRACT, ImageError::NumericContract { found });
     let (declared, found) = (u64_at(bytes, at::LENGTH), bytes.len() as u64);
@@ -115,9 +116,13 @@ pub(super) const fn image(bytes: &[u8]) -> Result<Image<'_>, ImageError> {
 
     let mut width = inputs;
     let mut widest = padded(inputs);
+    let mut least = 1;
     let mut op = 0;
     while op < ops {
         let record = check!(Record::check(bytes, op));
+        if record.version() > least {
+            least = record.version();
+        }
         ensure!(record.inputs == width, ImageError::Widths { op, given: width, wanted: record.inputs });
         check!(check_sections(bytes, op, &record, &mut sections));
         width = record.outputs;
@@ -127,6 +132,8 @@ pub(super) const fn image(bytes: &[u8]) -> Result<Image<'_>, ImageError> {
         op += 1;
     }
     ensure!(width == outputs, ImageError::Widths { op, given: width, wanted: outputs });
+    // An image is of the oldest version that has all its operations, so that older readers take it, and it stays canonical.
+    ensure!(version == least, ImageError::Header { field: "format version" });
     ensure!(scratch_width == widest, ImageError::Header { field: "row length of the scratch" });
     ensure!(sections.end == bytes.len() as u64, ImageError::Header { field: "length" });
     Ok(Image { bytes, ops, inputs, outputs, scratch_width })
@@ -144,6 +151,7 @@ pub(crate) enum Kind {
     Activation,
     Softmax,
     LogSoftmax,
+    LayerNorm { eps: f32 },
 }
 
 /// An operation's record, as numbers.
@@ -167,6 +175,7 @@ impl Record {
             2 => Kind::ScaleShift,
             3 => Kind::Activation,
             4 => Kind::Softmax,
+            6 => Kind::LayerNorm { eps: f32::from_bits(u32_at(bytes, at + 4)) },
             _ => Kind::LogSoftmax,
         };
         Self {
@@ -184,40 +193,26 @@ impl Record {
         let at = HEADER + RECORD * op;
         let codes = u32_at(bytes, at).to_le_bytes();
         let record = Self::read(bytes, op);
-        ensure!(codes[0] >= 1 && codes[0] <= 5, ImageError::Record { op, field: "kind" });
+        ensure!(codes[0] >= 1 && codes[0] <= 6, ImageError::Record { op, field: "kind" });
         let most = if matches!(record.kind, Kind::Dense { .. }) { 1 } else { 0 };
         ensure!(codes[1] <= most, ImageError::Record { op, field: "type of weights" });
         let (least, most) = match record.kind {
-            Kind::Dense { .. } => (0, 6),
-            Kind::Activation => (1, 6),
+            Kind::Dense { .. } => (0, CODES),
+            Kind::Activation => (1, CODES),
             _ => (0, 0),
         };
         ensure!(codes[2] >= least && codes[2] <= most, ImageError::Record { op, field: "activation" });
         ensure!(codes[3] == 0, ImageError::Record { op, field: "reserved" });
-        let slope = u32_at(bytes, at + 4);
-        let valid = match record.activation {
-            // Positive, negative zero excluded, finite: as bits.
-            Some(Activation::LeakyRelu { .. }) => slope < f32::INFINITY.to_bits(),
-            _ => slope == 0,
+        let parameter = u32_at(bytes, at + 4);
+        let (valid, field) = match record.kind {
+            Kind::LayerNorm { eps } => (record.activation.is_none() && eps > 0.0 && eps <= 1.0, "eps"),
+            _ => (is_parameter(record.activation, parameter), "parameter of the activation"),
         };
-        ensure!(valid, ImageError::Record { op, field: "slope" });
+        ensure!(valid, ImageError::Record { op, field });
         ensure!(is_width(record.inputs), ImageError::Record { op, field: "inputs" });
         let same = matches!(record.kind, Kind::Dense { .. }) || record.inputs == record.outputs;
         ensure!(is_width(record.outputs) && same, ImageError::Record { op, field: "outputs" });
         Ok(record)
-    }
-}
-
-/// The activation of a code.
-const fn activation_of(code: u8, slope: f32) -> Option<Activation> {
-    match code {
-        1 => Some(Activation::Relu),
-        2 => Some(Activation::LeakyRelu { slope }),
-        3 => Some(Activation::Sigmoid),
-        4 => Some(Activation::Tanh),
-        5 => Some(Activation::Gelu),
-        6 => Some(Activation::Silu),
-        _ => None,
     }
 }
 
@@ -245,6 +240,13 @@ const fn check_sections(bytes: &[u8], op: usize, record: &Record, sections: &mut
                 part += 1;
                 ensure!(is_zero(parts, padding, part * vector), ImageError::Padding);
             }
+            ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
+        }
+        Kind::LayerNorm { .. } => {
+            let parts = check!(take(bytes, op, "scale and shift", record.weights, 2 * vector, sections));
+            check!(finite(parts, op, "scale and shift", false));
+            let used = 4 * record.outputs as u64;
+            ensure!(is_zero(parts, used, vector) && is_zero(parts, vector + used, 2 * vector), ImageError::Padding);
             ensure!(record.bias == 0, ImageError::Record { op, field: "offset of bias" });
         }
         Kind::Activation | Kind::Softmax | Kind::LogSoftmax => {

@@ -106,7 +106,7 @@ impl ImageError {
             ImageError::Magic => Message::new("this is not a .keel image: give a file that `evenkeel export` wrote"),
             ImageError::FormatVersion { found } => Message::new("the image has format version ")
                 .number(found as u64)
-                .text(", this evenkeel reads ")
+                .text(", this evenkeel reads 1 to ")
                 .number(super::FORMAT_VERSION as u64)
                 .text(": export it again, or use another version of evenkeel"),
             ImageError::NumericContract { found } => Message::new("the image was made for numeric contract ")

@@ -28,8 +28,32 @@ pub const GELU: u32 = 1 << 9;
 pub const SILU: u32 = 1 << 10;
 /// An activation that is an operation of its own.
 pub const ACTIVATION: u32 = 1 << 11;
+/// ELU.
+pub const ELU: u32 = 1 << 12;
+/// SELU.
+pub const SELU: u32 = 1 << 13;
+/// CELU.
+pub const CELU: u32 = 1 << 14;
+/// GELU's tanh form.
+pub const GELU_TANH: u32 = 1 << 15;
+/// Softplus.
+pub const SOFTPLUS: u32 = 1 << 16;
+/// Softsign.
+pub const SOFTSIGN: u32 = 1 << 17;
+/// Hard sigmoid.
+pub const HARD_SIGMOID: u32 = 1 << 18;
+/// Hard swish.
+pub const HARD_SWISH: u32 = 1 << 19;
+/// ReLU6.
+pub const RELU6: u32 = 1 << 20;
+/// Mish.
+pub const MISH: u32 = 1 << 21;
+/// Thresholded ReLU.
+pub const THRESHOLDED_RELU: u32 = 1 << 22;
+/// Layer norm.
+pub const LAYER_NORM: u32 = 1 << 30;
 /// All of these.
-pub const ALL: u32 = (1 << 12) - 1;
+pub const ALL: u32 = ((1 << 23) - 1) | LAYER_NORM;
 
 impl Image<'_> {
     /// The kinds of operations that the image has, bits of [`uses`](super::uses).
@@ -46,6 +70,7 @@ impl Image<'_> {
                 Kind::Activation => ACTIVATION,
                 Kind::Softmax => SOFTMAX,
                 Kind::LogSoftmax => LOG_SOFTMAX,
+                Kind::LayerNorm { .. } => LAYER_NORM,
             };
             if let Some(activation) = record.activation {
                 uses |= of(activation);
@@ -65,5 +90,16 @@ pub(crate) const fn of(activation: Activation) -> u32 {
         Activation::Tanh => TANH,
         Activation::Gelu => GELU,
         Activation::Silu => SILU,
+        Activation::Elu { .. } => ELU,
+        Activation::Selu => SELU,
+        Activation::Celu { .. } => CELU,
+        Activation::GeluTanh => GELU_TANH,
+        Activation::Softplus { .. } => SOFTPLUS,
+        Activation::Softsign => SOFTSIGN,
+        Activation::HardSigmoid => HARD_SIGMOID,
+        Activation::HardSwish => HARD_SWISH,
+        Activation::Relu6 => RELU6,
+        Activation::Mish => MISH,
+        Activation::ThresholdedRelu { .. } => THRESHOLDED_RELU,
     }
 }

@@ -4,7 +4,7 @@ use super::scale_shift;
 use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights, uses};
 use crate::kernels::dense::{self, Dense, Last};
-use crate::kernels::{activation, softmax};
+use crate::kernels::{activation, layernorm, softmax};
 use crate::layer::{Activation, padded};
 use crate::simd::{Kernel, Level, Simd};
 
@@ -139,6 +139,9 @@ fn in_place<const USES: u32>(level: Level, op: Op<'_>, x: &mut [f32]) -> Result<
         Op::LogSoftmax { features } if USES & uses::LOG_SOFTMAX != 0 => {
             softmax::log_softmax(level, features, 1, row(x, features))
         }
+        Op::LayerNorm { features, eps, scale, shift } if USES & uses::LAYER_NORM != 0 => {
+            layernorm::layer_norm(level, features, 1, eps, scale, shift, row(x, features))
+        }
         _ => Ok(()),
     }
 }
@@ -153,31 +156,55 @@ fn row(x: &mut [f32], features: usize) -> &mut [f32] {
 fn activate<const USES: u32>(level: Level, activation: Activation, x: &mut [f32]) {
     match activation {
         Activation::Relu if USES & uses::RELU != 0 => level.run(Apply::<{ uses::RELU }>(0.0, x)),
-        Activation::LeakyRelu { slope } if USES & uses::LEAKY_RELU != 0 => {
-            level.run(Apply::<{ uses::LEAKY_RELU }>(slope, x));
-        }
         Activation::Sigmoid if USES & uses::SIGMOID != 0 => level.run(Apply::<{ uses::SIGMOID }>(0.0, x)),
         Activation::Tanh if USES & uses::TANH != 0 => level.run(Apply::<{ uses::TANH }>(0.0, x)),
         Activation::Gelu if USES & uses::GELU != 0 => level.run(Apply::<{ uses::GELU }>(0.0, x)),
         Activation::Silu if USES & uses::SILU != 0 => level.run(Apply::<{ uses::SILU }>(0.0, x)),
+        Activation::Selu if USES & uses::SELU != 0 => level.run(Apply::<{ uses::SELU }>(0.0, x)),
+        Activation::GeluTanh if USES & uses::GELU_TANH != 0 => level.run(Apply::<{ uses::GELU_TANH }>(0.0, x)),
+        Activation::Softsign if USES & uses::SOFTSIGN != 0 => level.run(Apply::<{ uses::SOFTSIGN }>(0.0, x)),
+        Activation::HardSigmoid if USES & uses::HARD_SIGMOID != 0 => level.run(Apply::<{ uses::HARD_SIGMOID }>(0.0, x)),
+        Activation::HardSwish if USES & uses::HARD_SWISH != 0 => level.run(Apply::<{ uses::HARD_SWISH }>(0.0, x)),
+        Activation::Relu6 if USES & uses::RELU6 != 0 => level.run(Apply::<{ uses::RELU6 }>(0.0, x)),
+        Activation::Mish if USES & uses::MISH != 0 => level.run(Apply::<{ uses::MISH }>(0.0, x)),
+        Activation::LeakyRelu { slope } if USES & uses::LEAKY_RELU != 0 => {
+            level.run(Apply::<{ uses::LEAKY_RELU }>(slope, x))
+        }
+        Activation::Elu { alpha } if USES & uses::ELU != 0 => level.run(Apply::<{ uses::ELU }>(alpha, x)),
+        Activation::Celu { alpha } if USES & uses::CELU != 0 => level.run(Apply::<{ uses::CELU }>(alpha, x)),
+        Activation::Softplus { beta } if USES & uses::SOFTPLUS != 0 => level.run(Apply::<{ uses::SOFTPLUS }>(beta, x)),
+        Activation::ThresholdedRelu { theta } if USES & uses::THRESHOLDED_RELU != 0 => {
+            level.run(Apply::<{ uses::THRESHOLDED_RELU }>(theta, x))
+        }
         _ => {}
     }
 }
 
-/// The activation of one bit, with the slope of a leaky ReLU: brings its own code and no other's.
+/// The activation of one bit, with its parameter if it has one: brings its own code and no other's.
 struct Apply<'x, const BIT: u32>(f32, &'x mut [f32]);
 
 impl<const BIT: u32> Kernel for Apply<'_, BIT> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self(slope, x) = self;
+        let Self(parameter, x) = self;
         let activation = match BIT {
             uses::RELU => Activation::Relu,
-            uses::LEAKY_RELU => Activation::LeakyRelu { slope },
             uses::SIGMOID => Activation::Sigmoid,
             uses::TANH => Activation::Tanh,
             uses::GELU => Activation::Gelu,
+            uses::SELU => Activation::Selu,
+            uses::GELU_TANH => Activation::GeluTanh,
+            uses::SOFTSIGN => Activation::Softsign,
+            uses::HARD_SIGMOID => Activation::HardSigmoid,
+            uses::HARD_SWISH => Activation::HardSwish,
+            uses::RELU6 => Activation::Relu6,
+            uses::MISH => Activation::Mish,
+            uses::LEAKY_RELU => Activation::LeakyRelu { slope: parameter },
+            uses::ELU => Activation::Elu { alpha: parameter },
+            uses::CELU => Activation::Celu { alpha: parameter },
+            uses::SOFTPLUS => Activation::Softplus { beta: parameter },
+            uses::THRESHOLDED_RELU => Activation::ThresholdedRelu { theta: parameter },
             _ => Activation::Silu,
         };
         activation::forward_body(s, activation, x);

@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 
 use super::file::{File, Tensor, write};
 use super::{InterchangeError, state_dict};
-use crate::fit::{EpochRecord, History, Progress, Run, Trainer};
+use crate::fit::{Averaged, EpochRecord, History, Progress, Run, Trainer};
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::train::schedule::PlateauState;
-use crate::train::{Optimizer, Score, StopState};
+use crate::train::{Averaging, Optimizer, Score, StopState};
+
+/// What a recipe says of a run without averaged weights.
+const NO_AVERAGE: &str = "none";
 
 pub(super) const KEY: &str = "evenkeel.run";
 
@@ -36,6 +39,7 @@ pub struct Resume {
     pub model: Mlp,
     moments: Buffer,
     best: Option<(Buffer, Buffer)>,
+    averaged: Option<Averaged>,
     progress: Progress,
     history: History,
     recipe: Recipe,
@@ -50,6 +54,7 @@ struct Recipe {
     batch: u64,
     shuffle: bool,
     monitor: String,
+    averaging: String,
 }
 
 impl Recipe {
@@ -74,6 +79,11 @@ impl Recipe {
             batch: trainer.batch as u64,
             shuffle: trainer.shuffle,
             monitor: trainer.monitor.name().into(),
+            averaging: match trainer.averaging {
+                Averaging::None => NO_AVERAGE.into(),
+                Averaging::Swa { from } => format!("swa({from})"),
+                Averaging::Ema { decay } => format!("ema({decay})"),
+            },
         }
     }
 
@@ -87,6 +97,7 @@ impl Recipe {
             ("shuffling", &self.shuffle.to_string(), &other.shuffle.to_string()),
             // The best value so far is one of this figure.
             ("monitored figure", &self.monitor, &other.monitor),
+            ("averaging of the weights", &self.averaging, &other.averaging),
         ];
         let (what, ours, theirs) = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
         Some((what, ours.clone(), theirs.clone()))
@@ -112,10 +123,10 @@ impl Resume {
     /// stopping ended goes on if `trainer` has more patience.
     ///
     /// # Errors
-    /// [`InterchangeError::Metadata`] for another optimiser, loss, seed, batch size, order of the rows or monitored
-    /// figure, and for a figure of the trainer outside its range.
+    /// [`InterchangeError::Metadata`] for another optimiser, loss, seed, batch size, order of the rows, monitored figure or
+    /// averaging of the weights, and for a figure of the trainer outside its range.
     pub fn with(self, trainer: Trainer) -> Result<Run, InterchangeError> {
-        let Self { mut model, mut moments, best, progress, mut history, recipe } = self;
+        let Self { mut model, mut moments, best, averaged, progress, mut history, recipe } = self;
         if let Some((what, ours, theirs)) = recipe.difference(&Recipe::of(&trainer)) {
             return Err(broken(&format!("the run's {what} is {ours}, it cannot go on with {theirs}")));
         }
@@ -128,7 +139,7 @@ impl Resume {
         if trainer.early_stopping.is_none_or(|stop| progress.stop.wait < stop.patience) {
             history.stopped_epoch = None;
         }
-        Ok(Run { model, trainer, moments, best, progress, history })
+        Ok(Run { model, trainer, moments, best, averaged, progress, history })
     }
 }
 
@@ -155,6 +166,10 @@ pub fn to_bytes_with(run: &Run, note: &str) -> Result<Vec<u8>, InterchangeError>
         tensors.insert("run.best.params".into(), flat(params));
         tensors.insert("run.best.state".into(), flat(state));
     }
+    if let Some(averaged) = &run.averaged {
+        tensors.insert("run.averaged.params".into(), flat(&averaged.params));
+        tensors.insert("run.averaged.state".into(), flat(&averaged.state));
+    }
     let mut metadata = state_dict::metadata(&run.model, note)?;
     let (progress, recipe) = (&run.progress, Recipe::of(&run.trainer));
     let value = json!({
@@ -164,6 +179,8 @@ pub fn to_bytes_with(run: &Run, note: &str) -> Result<Vec<u8>, InterchangeError>
         "batch_rows": recipe.batch,
         "shuffle": recipe.shuffle,
         "monitor": recipe.monitor,
+        "averaging": recipe.averaging,
+        "averaged": run.averaged.as_ref().map(|averaged| averaged.count),
         "epoch": progress.epoch,
         "batch": progress.batch,
         "step": progress.step,
@@ -210,16 +227,27 @@ pub fn read(bytes: &[u8]) -> Result<Saved, InterchangeError> {
         Some(params) => Some((params, file.require_flat("run.best.state")?)),
         None => None,
     };
+    let averaged = match file.take_flat("run.averaged.params")? {
+        Some(params) => Some((params, file.require_flat("run.averaged.state")?)),
+        None => None,
+    };
     file.finish()?;
-    if best
-        .as_ref()
-        .is_some_and(|(params, state)| params.len() != model.params.len() || state.len() != model.state.len())
-    {
+    let foreign =
+        |(params, state): &(Buffer, Buffer)| params.len() != model.params.len() || state.len() != model.state.len();
+    if best.as_ref().is_some_and(foreign) {
         return Err(broken("the best weights are not those of this network"));
     }
-    let (progress, history, recipe) =
+    if averaged.as_ref().is_some_and(foreign) {
+        return Err(broken("the averaged weights are not those of this network"));
+    }
+    let (progress, history, recipe, count) =
         parse(&text).ok_or_else(|| broken("a field is missing, or its value makes no sense"))?;
-    Ok(Saved::Run(Resume { model, moments, best, progress, history, recipe }))
+    let averaged = match (averaged, count) {
+        (None, None) => None,
+        (Some((params, state)), Some(count)) => Some(Averaged { params, state, count }),
+        _ => return Err(broken("the averaged weights and their number do not go together")),
+    };
+    Ok(Saved::Run(Resume { model, moments, best, averaged, progress, history, recipe }))
 }
 
 fn broken(problem: &str) -> InterchangeError {
@@ -229,7 +257,7 @@ fn broken(problem: &str) -> InterchangeError {
 /// Counters beyond any run would overflow in the next step.
 const MOST: u64 = 1 << 60;
 
-fn parse(text: &str) -> Option<(Progress, History, Recipe)> {
+fn parse(text: &str) -> Option<(Progress, History, Recipe, Option<u64>)> {
     let value: Value = serde_json::from_str(text).ok()?;
     let count = |key: &str| value[key].as_u64().filter(|count| *count < MOST);
     let epoch_of = |value: &Value| u32::try_from(value.as_u64()?).ok().filter(|epoch| *epoch < u32::MAX);
@@ -266,8 +294,14 @@ fn parse(text: &str) -> Option<(Progress, History, Recipe)> {
         batch: count("batch_rows")?,
         shuffle: value["shuffle"].as_bool()?,
         monitor: value["monitor"].as_str()?.into(),
+        // Files from before there were averages have none.
+        averaging: value["averaging"].as_str().unwrap_or(NO_AVERAGE).into(),
     };
-    sound.then_some((progress, history, recipe))
+    let averaged = match &value["averaged"] {
+        Value::Null => None,
+        _ => Some(count("averaged")?),
+    };
+    sound.then_some((progress, history, recipe, averaged))
 }
 
 /// Files of before there was such a schedule have none.

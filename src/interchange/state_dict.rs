@@ -104,6 +104,11 @@ pub(super) fn tensors(model: &Mlp) -> BTreeMap<String, Tensor> {
                 insert("running_var", vector(&state[padded(width)..]));
                 insert("num_batches_tracked", Tensor::i64(batches_seen(state) as i64));
             }
+            Layer::LayerNorm(_) => {
+                let vector = |values: &[f32]| Tensor::f32(std::vec![node.inputs], &values[..node.inputs]);
+                insert("weight", vector(node.weights.of(&model.params)));
+                insert("bias", vector(node.bias.of(&model.params)));
+            }
             _ => {}
         }
     }
@@ -184,6 +189,10 @@ fn check_shapes(network: &Network<'_>, file: &File<'_>) -> Result<(), Interchang
                 file.check_shape(&name("running_mean"), &[node.inputs])?;
                 file.check_shape(&name("running_var"), &[node.inputs])?;
             }
+            Layer::LayerNorm(_) => {
+                file.check_shape(&name("weight"), &[node.inputs])?;
+                file.check_shape(&name("bias"), &[node.inputs])?;
+            }
             _ => {}
         }
     }
@@ -223,6 +232,11 @@ fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
                 let batches = file.take_count(&name("num_batches_tracked"))?.unwrap_or(1);
                 set_batches_seen(state, batches);
             }
+            Layer::LayerNorm(_) => {
+                let width = node.inputs;
+                node.weights.of_mut(params)[..width].copy_from_slice(&file.require(&name("weight"), &[width])?);
+                node.bias.of_mut(params)[..width].copy_from_slice(&file.require(&name("bias"), &[width])?);
+            }
             _ => {}
         }
     }
@@ -236,8 +250,8 @@ fn fill(model: &mut Mlp, file: &mut File<'_>) -> Result<(), InterchangeError> {
 /// [`InterchangeError::Missing`] if the first layer with parameters is not in the file.
 pub fn input_width(bytes: &[u8], layers: &[Layer]) -> Result<usize, InterchangeError> {
     let file = File::read(bytes)?;
-    let first = layers.iter().position(|layer| matches!(layer, Layer::Dense { .. } | Layer::BatchNorm(_)));
+    let first = layers.iter().position(Layer::has_parameters);
     let Some(first) = first else { return Err(InterchangeError::NoNetwork) };
-    let part = if matches!(layers[first], Layer::Dense { .. }) { "weight" } else { "running_mean" };
+    let part = if matches!(layers[first], Layer::BatchNorm(_)) { "running_mean" } else { "weight" };
     file.width(&format!("{first}.{part}"))
 }

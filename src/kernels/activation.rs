@@ -1,5 +1,7 @@
 //! Elementwise non-linearities and their gradients, in place, at any length of whole groups.
 
+mod more;
+
 use super::math;
 use crate::Level;
 use crate::error::{Error, check_len};
@@ -9,14 +11,6 @@ use crate::split::Split;
 
 /// Values of a task: elementwise work is handed out in pieces of 64 KiB.
 const TASK: usize = 1 << 14;
-
-impl Activation {
-    /// Whether the gradient is computed from the input; otherwise from the output.
-    #[must_use]
-    pub const fn keeps_input(&self) -> bool {
-        matches!(self, Activation::Gelu | Activation::Silu)
-    }
-}
 
 /// Applies `activation` to whole groups of sixteen values; a rest shorter than a group is left alone.
 pub fn forward(level: Level, split: &impl Split, activation: Activation, x: &mut [f32]) {
@@ -40,13 +34,43 @@ pub fn backward(
     Ok(())
 }
 
-kernel! {
-    /// [`forward`] on the calling thread.
-    pub(crate) fn some_forward(activation: Activation, x: &mut [f32]) = forward_body
+/// [`forward`] on the calling thread.
+#[inline]
+pub(crate) fn some_forward(level: Level, activation: Activation, x: &mut [f32]) {
+    if is_usual(activation) { usual_forward(level, activation, x) } else { more::forward(level, activation, x) }
 }
-kernel! {
-    /// [`backward`] on the calling thread.
-    pub(crate) fn some_backward(activation: Activation, saved: &[f32], dy: &mut [f32]) = backward_body
+
+/// [`backward`] on the calling thread.
+#[inline]
+pub(crate) fn some_backward(level: Level, activation: Activation, saved: &[f32], dy: &mut [f32]) {
+    if is_usual(activation) {
+        usual_backward(level, activation, saved, dy);
+    } else {
+        more::backward(level, activation, saved, dy);
+    }
+}
+
+/// Whether an activation's loops stand here; the others are functions of their own (`more`), so that these stay small.
+#[inline(always)]
+const fn is_usual(activation: Activation) -> bool {
+    matches!(
+        activation,
+        Activation::Relu
+            | Activation::LeakyRelu { .. }
+            | Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Gelu
+            | Activation::Silu
+    )
+}
+
+kernel! { fn usual_forward(activation: Activation, x: &mut [f32]) = usual_forward_body; }
+kernel! { fn usual_backward(activation: Activation, saved: &[f32], dy: &mut [f32]) = usual_backward_body; }
+
+/// The whole of [`forward`] at a level, for an activation that is a constant.
+#[inline(always)]
+pub(crate) fn forward_body<S: Simd>(s: S, activation: Activation, x: &mut [f32]) {
+    if is_usual(activation) { usual_forward_body(s, activation, x) } else { more::forward_body(s, activation, x) }
 }
 
 #[inline(always)]
@@ -57,7 +81,7 @@ fn map<S: Simd>(s: S, x: &mut [f32], f: impl Fn(S::F32) -> S::F32) {
 }
 
 #[inline(always)]
-pub(crate) fn forward_body<S: Simd>(s: S, activation: Activation, x: &mut [f32]) {
+fn usual_forward_body<S: Simd>(s: S, activation: Activation, x: &mut [f32]) {
     let zero = s.splat(0.0);
     match activation {
         // `max` keeps its first argument on NaN and on zeros: NaN passes through, as in PyTorch.
@@ -70,6 +94,8 @@ pub(crate) fn forward_body<S: Simd>(s: S, activation: Activation, x: &mut [f32])
         Activation::Tanh => map(s, x, |x| math::tanh(s, x)),
         Activation::Gelu => map(s, x, |x| math::gelu(s, x)),
         Activation::Silu => map(s, x, |x| math::silu(s, x)),
+        // In `more`.
+        _ => {}
     }
 }
 
@@ -81,7 +107,7 @@ fn zip<S: Simd>(s: S, saved: &[f32], dy: &mut [f32], f: impl Fn(S::F32, S::F32) 
 }
 
 #[inline(always)]
-fn backward_body<S: Simd>(s: S, activation: Activation, saved: &[f32], dy: &mut [f32]) {
+fn usual_backward_body<S: Simd>(s: S, activation: Activation, saved: &[f32], dy: &mut [f32]) {
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
     match activation {
         Activation::Relu => zip(s, saved, dy, |y, dy| s.select(s.lt(zero, y), dy, zero)),
@@ -93,5 +119,6 @@ fn backward_body<S: Simd>(s: S, activation: Activation, saved: &[f32], dy: &mut 
         Activation::Tanh => zip(s, saved, dy, |y, dy| s.mul(dy, s.mul(s.sub(one, y), s.add(one, y)))),
         Activation::Gelu => zip(s, saved, dy, |x, dy| s.mul(dy, math::gelu_derivative(s, x))),
         Activation::Silu => zip(s, saved, dy, |x, dy| s.mul(dy, math::silu_derivative(s, x))),
+        _ => {}
     }
 }

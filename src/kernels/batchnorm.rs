@@ -12,6 +12,7 @@
 
 mod gradient;
 mod parts;
+mod renorm;
 
 pub use gradient::backward;
 pub(crate) use gradient::some_gradients;
@@ -20,6 +21,7 @@ pub(crate) use parts::{
     finish_mean, finish_spread, some_frozen_gradients, some_gradient_sums, some_input_gradients, some_spreads,
     some_sums,
 };
+pub use renorm::{corrections_len, renorm, renorm_gamma};
 
 use super::BLOCK;
 use crate::Level;
@@ -44,7 +46,7 @@ struct Cache {
     var: Group,
 }
 
-const PARTS: usize = 5;
+pub(super) const PARTS: usize = 5;
 
 /// Values of a cache for `width` features (a multiple of sixteen).
 #[must_use]
@@ -166,7 +168,7 @@ fn statistics_of<S: Simd, const G: usize>(
 
 /// The cache's parts from `shift`, `Σd` and `Σd²`.
 #[inline(always)]
-fn from_sums<S: Simd>(s: S, count: S::F32, eps: f32, shift: S::F32, sums: [S::F32; 2]) -> [S::F32; PARTS] {
+pub(crate) fn from_sums<S: Simd>(s: S, count: S::F32, eps: f32, shift: S::F32, sums: [S::F32; 2]) -> [S::F32; PARTS] {
     let rest = s.div(sums[0], count);
     let square = s.div(sums[1], count);
     let var = s.sub(square, s.mul(rest, rest));

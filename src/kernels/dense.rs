@@ -151,13 +151,13 @@ impl<'a, W: Weight> Dense<'a, W> {
     }
 
     /// The stored weights of panel `panel`.
-    fn panel(&self, panel: usize) -> &'a [W] {
+    pub(crate) fn panel(&self, panel: usize) -> &'a [W] {
         let width = panels::panel_width(self.outputs, panel);
         part(self.weights, panel * LANES * self.inputs, width * self.inputs)
     }
 }
 
-fn check_shape(inputs: usize, outputs: usize) -> Result<(), Error> {
+pub(crate) fn check_shape(inputs: usize, outputs: usize) -> Result<(), Error> {
     let widths = 1..=MAX_WIDTH;
     if widths.contains(&inputs) && widths.contains(&outputs) { Ok(()) } else { Err(Error::Shape { inputs, outputs }) }
 }

@@ -1,11 +1,12 @@
-//! Elementary functions on vectors: `exp`, `log`, the sigmoid family, exact GELU and SiLU with their derivatives.
+//! Elementary functions on vectors: `exp`, `log`, the sigmoid family, exact GELU and SiLU with their derivatives; the less
+//! usual activations stand in `math/units.rs`.
 //!
 //! Every function is straight-line: range reduction, one polynomial (or one quotient of two), reconstruction. The
 //! operations and their order do not depend on the level, so all exact levels agree to the bit. NaN in gives NaN out;
 //! infinities give the limits.
 //!
 //! Errors are in ulp of the exact result (of 2^-126 where that is smaller), the largest over all 2^32 inputs rounded up;
-//! `tests/math.rs` repeats the measurement. The first figure is for exact levels, the one in parentheses for levels
+//! `tests/math.rs` repeats the measurement, `docs/accuracy.md` has the table of all activations. The first figure is for exact levels, the one in parentheses for levels
 //! whose `mul_add` rounds twice. Coefficients are minimax fits (Remez exchange on a dense grid, references in 40
 //! digits), rounded to `f32` and then moved by single ulps while that lowered the largest error; the bounds named
 //! "fit" are those of the rounded coefficients in exact arithmetic.
@@ -35,7 +36,7 @@ pub fn neg<S: Simd>(s: S, x: S::F32) -> S::F32 {
 
 /// `coefficients[0] + coefficients[1] x + …`, by Horner's rule.
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients: &[f32; N]) -> S::F32 {
+pub(super) fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients: &[f32; N]) -> S::F32 {
     let mut sum = s.splat(coefficients[N - 1]);
     for c in coefficients[..N - 1].iter().rev() {
         sum = s.mul_add(sum, x, s.splat(*c));
@@ -149,14 +150,14 @@ pub fn softplus<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.add(s.max(x, s.splat(0.0)), log1p_exp_neg(s, x))
 }
 
-/// `(q, n)` with `1 / (1 + e^t) = 2^n q`, for `t` in [0, 110].
+/// `(q, n)` with `1 / (1 + e^(t - low)) = 2^n q`, for `t` in [0, 120] and `|low|` below a few ulp of it.
 ///
 /// It is `e / d` with `e = e^-t` and `d = 1 + e`, neither of which can overflow. The quotient starts from `1 / d` and
 /// is mended by its remainder, in which the rounding errors of `e` and of `d` take part.
 #[inline(always)]
-fn sigmoid_tail<S: Simd>(s: S, t: S::F32) -> (S::F32, S::U32) {
+fn sigmoid_tail<S: Simd>(s: S, t: S::F32, low: Option<S::F32>) -> (S::F32, S::U32) {
     let one = s.splat(1.0);
-    let (m, n) = exp_parts(s, neg(s, t), None);
+    let (m, n) = exp_parts(s, neg(s, t), low);
     let y = s.add(one, m);
     let y_rounding = s.add(s.sub(one, y), m);
     let e = scale(s, y, n);
@@ -175,7 +176,7 @@ fn sigmoid_tail<S: Simd>(s: S, t: S::F32) -> (S::F32, S::U32) {
 /// `1 / (1 + e^|x|)` for negative `x`, else 1 less that. Beyond 110 the former is 0.
 #[inline(always)]
 pub fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    let (q, n) = sigmoid_tail(s, s.min(abs(s, x), s.splat(110.0)));
+    let (q, n) = sigmoid_tail(s, s.min(abs(s, x), s.splat(110.0)), None);
     let tail = scale(s, q, n);
     s.select(s.lt(x, s.splat(0.0)), tail, s.sub(s.splat(1.0), tail))
 }
@@ -199,6 +200,20 @@ pub fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.from_bits(s.or(s.to_bits(y), s.and(s.to_bits(x), s.splat_u32(SIGN))))
 }
 
+/// `t² - square`, what the product was rounded by.
+#[inline(always)]
+fn square_rounding<S: Simd>(s: S, t: S::F32, square: S::F32) -> S::F32 {
+    if S::FUSED {
+        s.mul_add(t, t, neg(s, square))
+    } else {
+        // Dekker: the same value from the exact products of the two halves of `t`.
+        let high = s.from_bits(s.and(s.to_bits(t), s.splat_u32(0xffff_f000)));
+        let low = s.sub(t, high);
+        let cross = s.mul(s.mul(high, low), s.splat(2.0));
+        s.add(s.add(s.sub(s.mul(high, high), square), cross), s.mul(low, low))
+    }
+}
+
 /// `(p, q, m, n)` with `Φ(-t) = 2^n (1 + m) p / q`, for `t` in [0, 15]; Φ is the normal distribution function.
 ///
 /// `Φ(-t) e^(t²/2)` falls slowly from 1/2, like `0.4 / t`, and is the quotient of two polynomials with positive
@@ -209,15 +224,7 @@ fn normal_tail_parts<S: Simd>(s: S, t: S::F32) -> (S::F32, S::F32, S::F32, S::U3
     const P: [f32; 5] = [0.5, 0.439_284_03, 0.183_969_59, 0.040_881_27, 0.004_153_252_6];
     const Q: [f32; 6] = [1.0, 1.676_453, 1.205_550_2, 0.471_409_83, 0.102_480_27, 0.010_410_548];
     let square = s.mul(t, t);
-    let rounding = if S::FUSED {
-        s.mul_add(t, t, neg(s, square))
-    } else {
-        // Dekker: the same value from the exact products of the two halves of `t`.
-        let high = s.from_bits(s.and(s.to_bits(t), s.splat_u32(0xffff_f000)));
-        let low = s.sub(t, high);
-        let cross = s.mul(s.mul(high, low), s.splat(2.0));
-        s.add(s.add(s.sub(s.mul(high, high), square), cross), s.mul(low, low))
-    };
+    let rounding = square_rounding(s, t, square);
     let minus_half = s.splat(-0.5);
     let (m, n) = exp_parts(s, s.mul(square, minus_half), Some(s.mul(rounding, minus_half)));
     (polynomial(s, t, &P), polynomial(s, t, &Q), m, n)
@@ -257,7 +264,7 @@ pub fn gelu_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
 #[inline(always)]
 pub fn silu<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let t = s.min(abs(s, x), s.splat(110.0));
-    let (q, n) = sigmoid_tail(s, t);
+    let (q, n) = sigmoid_tail(s, t, None);
     s.sub(s.max(x, s.splat(0.0)), scale(s, s.mul(t, q), n))
 }
 
@@ -269,7 +276,7 @@ pub fn silu<S: Simd>(s: S, x: S::F32) -> S::F32 {
 pub fn silu_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let one = s.splat(1.0);
     let t = s.min(abs(s, x), s.splat(110.0));
-    let (q, n) = sigmoid_tail(s, t);
+    let (q, n) = sigmoid_tail(s, t, None);
     let upper = s.sub(one, scale(s, q, n));
     let a = scale(s, s.mul(q, s.mul_add(neg(s, t), upper, one)), n);
     s.select(s.lt(x, s.splat(0.0)), a, s.sub(one, a))
@@ -299,6 +306,10 @@ macro_rules! on_slice {
         }
     };
 }
+
+mod units;
+
+pub use units::*;
 
 on_slice! {
     /// [`exp`] of every element, in place.

@@ -27,6 +27,8 @@ pub struct Plan {
     pub cache: usize,
     /// The largest transposed weight matrix.
     pub transposed: usize,
+    /// The largest weight matrix of a dense layer behind a DropConnect.
+    pub masked: usize,
     /// Loss and hit of each row.
     pub row_losses: usize,
     /// Sums of the squares of gradients, by panel.
@@ -41,6 +43,7 @@ impl Plan {
             .saturating_add(self.delta.saturating_mul(2))
             .saturating_add(self.cache)
             .saturating_add(self.transposed)
+            .saturating_add(self.masked)
             .saturating_add(self.row_losses)
             .saturating_add(self.squares)
     }
@@ -63,8 +66,9 @@ impl Plan {
         let (spare, rest) = rest.split_at_mut(self.delta);
         let (cache, rest) = rest.split_at_mut(self.cache);
         let (transposed, rest) = rest.split_at_mut(self.transposed);
+        let (masked, rest) = rest.split_at_mut(self.masked);
         let (row_losses, squares) = rest.split_at_mut(self.row_losses);
-        Work { activations, delta, spare, cache, transposed, row_losses, squares }
+        Work { activations, delta, spare, cache, transposed, masked, row_losses, squares }
     }
 }
 
@@ -77,6 +81,8 @@ pub(crate) struct Work<'w> {
     pub(crate) spare: &'w mut [f32],
     pub(crate) cache: &'w mut [f32],
     pub(crate) transposed: &'w mut [f32],
+    /// Weights behind a DropConnect, as masked.
+    pub(crate) masked: &'w mut [f32],
     pub(crate) row_losses: &'w mut [f32],
     pub(crate) squares: &'w mut [f32],
 }

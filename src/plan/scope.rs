@@ -1,6 +1,6 @@
 //! What of a network is trained: the last layers of a pretrained one, all of a new one.
 
-use crate::layer::{Layer, Network};
+use crate::layer::{Layer, Network, NormMode};
 
 /// Where batch norms that are trained take mean and variance from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,16 +26,19 @@ pub struct Scope {
     pub first: usize,
     /// The statistics of the batch norms that are not frozen.
     pub statistics: Statistics,
+    /// Whether all inputs come as [`IndexLists`](crate::kernels::sparse::IndexLists): then no room is planned for them, which
+    /// for lists of some ones among thousands of features is most of the work buffer.
+    pub lists: bool,
 }
 
 impl Scope {
     /// Everything, as a new network is trained.
-    pub const ALL: Self = Self { first: 0, statistics: Statistics::Batch };
+    pub const ALL: Self = Self { first: 0, statistics: Statistics::Batch, lists: false };
 
     /// Trains layer `first` and all behind it.
     #[must_use]
     pub const fn from_layer(first: usize) -> Self {
-        Self { first, statistics: Statistics::Batch }
+        Self { first, statistics: Statistics::Batch, lists: false }
     }
 
     /// Trains the last `count` dense layers and all that lies behind the first of them; all layers if the network has no
@@ -60,13 +63,20 @@ impl Scope {
         self
     }
 
+    /// The same for inputs that are index lists.
+    #[must_use]
+    pub const fn with_lists(mut self) -> Self {
+        self.lists = true;
+        self
+    }
+
     /// Whether a batch norm of the network takes its statistics from the batch, which then needs two rows or more.
     #[must_use]
     pub const fn joins_rows(&self, network: &Network<'_>) -> bool {
         let layers = network.layers();
         let mut layer = self.first;
         while layer < layers.len() {
-            if matches!(layers[layer], Layer::BatchNorm(_)) && self.uses_batch(layer) {
+            if self.batch_norm_uses_batch(layer, layers[layer]) {
                 return true;
             }
             layer += 1;
@@ -74,8 +84,15 @@ impl Scope {
         false
     }
 
-    /// Whether batch norm `layer` takes its statistics from the batch.
-    pub(crate) const fn uses_batch(&self, layer: usize) -> bool {
-        layer >= self.first && matches!(self.statistics, Statistics::Batch)
+    /// Whether layer `index`, which is `layer`, is a batch norm that takes its statistics from the batch.
+    pub(crate) const fn batch_norm_uses_batch(&self, index: usize, layer: Layer) -> bool {
+        match layer {
+            Layer::BatchNorm(bn) => {
+                index >= self.first
+                    && matches!(self.statistics, Statistics::Batch)
+                    && !matches!(bn.mode, NormMode::Frozen)
+            }
+            _ => false,
+        }
     }
 }

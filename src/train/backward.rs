@@ -1,13 +1,15 @@
 //! The backward pass: gradients of all parameters, stage by stage from the end (see `forward`).
 
 use super::Clip;
+use super::connect::Mask;
 use super::forward::{InPlace, Pass};
+use super::norms::{self, Ghosts};
 use super::parts::Stretch;
 use crate::Level;
 use crate::error::Error;
 use crate::kernels::dense::TOGETHER;
 use crate::kernels::groups::Rows;
-use crate::kernels::{accumulate, batchnorm, dense, reduce, softmax};
+use crate::kernels::{accumulate, batchnorm, dense, layernorm, reduce, softmax, sparse};
 use crate::layer::{Layer, Network, padded};
 use crate::plan::{Node, Plan, Work};
 use crate::simd::LANES;
@@ -43,7 +45,8 @@ pub(super) fn run<P: Split>(
         // Gradients begin with the first trained parameter.
         let start = plan.frozen();
         let own = gradients.get_mut(node.weights.start.saturating_sub(start)..).unwrap_or_default();
-        stage(pass, &node, &then, stretch, last, params, work, own)?;
+        let mask = pass.mask(network, node.index);
+        stage(pass, &node, mask, &then, stretch, last, params, work, own)?;
     }
     Ok(())
 }
@@ -52,6 +55,7 @@ pub(super) fn run<P: Split>(
 fn stage<P: Split>(
     pass: &Pass<'_, P>,
     node: &Node,
+    mask: Option<Mask>,
     then: &InPlace<'_>,
     stretch: Option<Stretch>,
     last: bool,
@@ -63,14 +67,18 @@ fn stage<P: Split>(
     let (level, rows, capacity) = (then.level, then.rows, work.capacity());
     let (width, block) = (padded(node.outputs), rows * LANES);
     let output = &work.activations[node.output * capacity..][..rows * width];
-    let input = &work.activations[node.input * capacity..][..rows * padded(node.inputs)];
+    // The first layer reads lists where they lie.
+    let lists = pass.lists.filter(|_| node.index == 0);
+    let input_len = if lists.is_some() { 0 } else { rows * padded(node.inputs) };
+    let input = &work.activations[node.input * capacity..][..input_len];
     let delta = &mut work.delta[..rows * width];
     match node.layer {
         Layer::Dense { outputs, .. } => {
             let shape = (node.inputs, outputs);
             let (weights, bias) = gradients.split_at_mut(node.bias.start - node.weights.start);
             let (weights, bias) = (&mut weights[..node.weights.len], &mut bias[..node.bias.len]);
-            let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
+            let terms = lists.map_or(node.inputs * rows, |lists| lists.ones());
+            let per_task = dense::panels_per_task(outputs, terms, split.workers());
             let squares = node.squares.of_mut(work.squares);
             let panels = |task: usize, delta: &mut [f32], weights: &mut [f32], squares: &mut [f32]| {
                 let per_panel = LANES * node.inputs;
@@ -79,7 +87,16 @@ fn stage<P: Split>(
                 for (((part, delta), (_, weights)), (_, squares)) in parts.zip(dense::parts(squares, 1, TOGETHER)) {
                     let first = task * per_task + part;
                     then.backward(first, &output[first * block..][..delta.len()], delta);
-                    dense::some_weights(level, shape, first, rows, input, delta, weights);
+                    match lists {
+                        None => dense::some_weights(level, shape, first, rows, input, delta, weights),
+                        Some(lists) => {
+                            weights.fill(0.0);
+                            sparse::add_weights(level, shape, first, 0, lists, delta, weights);
+                        }
+                    }
+                    if let Some(mask) = mask {
+                        mask.backward(level, first * per_panel, weights);
+                    }
                     // While they are in the cache: the step asks whether all are finite.
                     for (square, panel) in squares.iter_mut().zip(weights.chunks(per_panel)) {
                         *square = reduce::sum_of_squares(level, panel) as f32;
@@ -95,7 +112,14 @@ fn stage<P: Split>(
                 if node.index < stretch.done {
                     let delta = &*delta;
                     split.run([weights], [chunks[1]], &|task, [weights]| {
-                        accumulate::weights(level, shape, task * per_task, pass.before, rows, input, delta, weights);
+                        let first = task * per_task;
+                        match lists {
+                            None => accumulate::weights(level, shape, first, pass.before, rows, input, delta, weights),
+                            Some(lists) => {
+                                let delta = &delta[first * block..];
+                                sparse::add_weights(level, shape, first, pass.before, lists, delta, weights);
+                            }
+                        }
                     });
                     accumulate::column_sums(level, pass.before, rows, delta, bias);
                 }
@@ -115,6 +139,10 @@ fn stage<P: Split>(
                 let spare = &mut work.spare[..rows * padded(node.inputs)];
                 let delta = Rows::grouped(delta, rows, outputs)?;
                 let weights = node.weights.of(params);
+                let weights = match mask {
+                    Some(mask) => mask.apply(pass, node.inputs, weights, work.masked),
+                    None => weights,
+                };
                 let per_task = dense::panels_per_task(node.inputs, rows * outputs, split.workers());
                 let chunks = [per_task * LANES * outputs, per_task * block];
                 split.run([transposed, spare], chunks, &|task, [transposed, dx]| {
@@ -123,11 +151,21 @@ fn stage<P: Split>(
                 core::mem::swap(&mut work.delta, &mut work.spare);
             }
         }
-        Layer::BatchNorm(_) => {
+        Layer::BatchNorm(bn) => {
             let (cache, gamma) = (node.cache.of(work.cache), node.weights.of(params));
             let (dgamma, dbeta) = gradients.split_at_mut(node.weights.len);
             let dbeta = &mut dbeta[..node.bias.len];
-            let uses_batch = pass.uses_batch(node.index);
+            let uses_batch = pass.uses_batch(node);
+            if let (true, None, Some(ghost)) = (uses_batch, stretch, norms::ghost_of(bn, rows)) {
+                let (start, len) = norms::ghost_part(node, rows, capacity, ghost);
+                let caches = &work.activations[start..][..len];
+                let ghosts = Ghosts { bn, ghost, gamma, beta: &[] };
+                ghosts.backward(pass, then, (input, output, caches), delta, dgamma, dbeta);
+                return Ok(());
+            }
+            let renorm = pass.renorm(node, bn).is_some();
+            let gamma = if renorm { norms::corrected(cache, width).0 } else { gamma };
+            let corrections = &cache[batchnorm::cache_len(width)..];
             // Of a whole batch, sums and gradients are one kernel.
             let at_once = uses_batch && stretch.is_none();
             let take_sums = !at_once && stretch.is_none_or(|stretch| node.index < stretch.done);
@@ -138,7 +176,7 @@ fn stage<P: Split>(
             }
             let per_task = batchnorm::groups_per_task(width, rows, split.workers());
             let chunks = [per_task * block, per_task * LANES, per_task * LANES];
-            split.run([delta, dgamma, dbeta], chunks, &|task, [delta, dgamma, dbeta]| {
+            split.run([delta, &mut *dgamma, &mut *dbeta], chunks, &|task, [delta, dgamma, dbeta]| {
                 let parts =
                     delta.chunks_mut(4 * block).zip(dgamma.chunks_mut(4 * LANES).zip(dbeta.chunks_mut(4 * LANES)));
                 for (part, (delta, (dgamma, dbeta))) in parts.enumerate() {
@@ -167,6 +205,48 @@ fn stage<P: Split>(
                     }
                 }
             });
+            if renorm && at_once {
+                batchnorm::renorm_gamma(level, corrections, dbeta, dgamma);
+            }
+        }
+        Layer::LayerNorm(_) => {
+            let shape = (node.inputs, rows);
+            let gamma = node.weights.of(params);
+            let (dgamma, dbeta) = gradients.split_at_mut(node.weights.len);
+            let dbeta = &mut dbeta[..node.bias.len];
+            let statistics = &work.activations[(node.output + width) * capacity..][..rows * layernorm::STATISTICS];
+            if stretch.is_none() {
+                dgamma.fill(0.0);
+                dbeta.fill(0.0);
+            }
+            let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+            if !then.layers.is_empty() {
+                split.run([&mut *delta], [per_task * block], &|task, [delta]| {
+                    let first = task * per_task;
+                    then.backward(first, &output[first * block..][..delta.len()], delta);
+                });
+            }
+            // The losses of the rows have been added up: their place is free.
+            let sums = &mut work.row_losses[..2 * rows];
+            if !last {
+                let rows_per_task = layernorm::rows_per_task(width, rows, split.workers());
+                split.run([&mut *sums], [2 * rows_per_task], &|task, [sums]| {
+                    layernorm::some_row_sums(level, shape, task * rows_per_task, statistics, gamma, input, delta, sums);
+                });
+            }
+            let take_sums = stretch.is_none_or(|stretch| node.index < stretch.done);
+            let (sums, chunks) = (&*sums, [per_task * block, per_task * LANES, per_task * LANES]);
+            split.run([delta, dgamma, dbeta], chunks, &|task, [delta, dgamma, dbeta]| {
+                let first = task * per_task;
+                let input = &input[first * block..][..delta.len()];
+                if take_sums {
+                    layernorm::some_gradient_sums(level, pass.before, rows, statistics, input, delta, dgamma, dbeta);
+                }
+                if !last {
+                    let gamma = &gamma[first * LANES..][..dgamma.len()];
+                    layernorm::some_input_gradients(level, shape, first, statistics, sums, gamma, input, delta);
+                }
+            });
         }
         Layer::Softmax | Layer::LogSoftmax => {
             then.backward(0, output, delta);
@@ -176,7 +256,12 @@ fn stage<P: Split>(
                 softmax::log_softmax_backward(level, node.outputs, rows, output, delta)?;
             }
         }
-        Layer::Activation(_) | Layer::Dropout { .. } => {
+        Layer::Activation(_)
+        | Layer::Dropout { .. }
+        | Layer::GaussianDropout { .. }
+        | Layer::GaussianNoise { .. }
+        | Layer::AlphaDropout { .. }
+        | Layer::DropConnect { .. } => {
             let this = InPlace { layers: core::slice::from_ref(&node.layer), first: node.index, ..*then };
             let keeps_input = matches!(node.layer, Layer::Activation(kind) if kind.keeps_input());
             let per_task = batchnorm::groups_per_task(width, rows, split.workers());
@@ -206,7 +291,7 @@ pub(super) fn clip(
 ) -> Option<f32> {
     let mut sum: f64 = squares.iter().map(|square| f64::from(*square)).sum();
     for node in network.nodes_in(plan.scope).skip(plan.first) {
-        if let Layer::BatchNorm(_) = node.layer {
+        if let Layer::BatchNorm(_) | Layer::LayerNorm(_) = node.layer {
             sum += reduce::sum_of_squares(level, node.weights.behind(plan.frozen()).of(gradients));
         }
         sum += reduce::sum_of_squares(level, node.bias.behind(plan.frozen()).of(gradients));

@@ -4,14 +4,18 @@
 //! task takes some groups of features through the whole stage, so the layers in place find their values in the cache,
 //! and there is one hand-over between threads for each stage.
 
+use super::connect::Mask;
+use super::norms::{self, Ghosts};
 use super::parts::{Norms, Sums};
-use super::{Batch, Moment};
+use super::{AnyBatch, Inputs, Moment};
 use crate::Level;
 use crate::error::Error;
 use crate::kernels::groups::{Rows, to_groups};
-use crate::kernels::{activation, batchnorm, dense, dropout, softmax};
-use crate::layer::{Layer, Network, padded};
-use crate::plan::{Node, Plan, Scope, Work};
+use crate::kernels::noise::{self, Alpha};
+use crate::kernels::sparse::{self, IndexLists};
+use crate::kernels::{activation, batchnorm, dense, dropout, layernorm, softmax};
+use crate::layer::{BatchNorm, Layer, Network, NormMode, padded};
+use crate::plan::{Node, Scope, Work};
 use crate::rng::{Purpose, Stream};
 use crate::simd::LANES;
 use crate::split::Split;
@@ -24,10 +28,14 @@ pub(super) struct Pass<'s, P> {
     pub(super) training: Option<Moment>,
     /// Layers before its first run as in inference.
     pub(super) scope: Scope,
+    /// What the first layer reads, if the inputs are no plain rows.
+    pub(super) lists: Option<IndexLists<'s>>,
     /// Rows of the batch before this part.
     pub(super) before: usize,
     /// Where batch norms that train get their statistics from.
     pub(super) norms: Norms,
+    /// Only the statistics of batch norms are wanted, for a re-estimation: no noise, and plain batch norms.
+    pub(super) calibrates: bool,
 }
 
 // Not derived: that would ask for a `Split` that can be copied.
@@ -56,7 +64,7 @@ pub(super) struct InPlace<'n> {
 impl InPlace<'_> {
     /// Whether a layer can be part of a stage after its first.
     pub(super) fn suits(layer: Layer) -> bool {
-        matches!(layer, Layer::Activation(_) | Layer::Dropout { .. })
+        matches!(layer, Layer::Activation(_)) || layer.is_noise()
     }
 
     /// The groups from number `group` on, through all layers.
@@ -64,7 +72,7 @@ impl InPlace<'_> {
         for (index, layer) in self.layers.iter().enumerate() {
             match *layer {
                 Layer::Activation(kind) => activation::some_forward(self.level, kind, y),
-                _ => self.drop_out(index, *layer, group, y),
+                _ => self.noise(index, *layer, group, y, false),
             }
         }
     }
@@ -74,27 +82,49 @@ impl InPlace<'_> {
         for (index, layer) in self.layers.iter().enumerate().rev() {
             match *layer {
                 Layer::Activation(kind) => activation::some_backward(self.level, kind, output, delta),
-                _ => self.drop_out(index, *layer, group, delta),
+                _ => self.noise(index, *layer, group, delta, true),
             }
         }
     }
 
-    /// Dropout of values or of gradients: the same elements, asked for again.
+    /// Dropout and its kin, of values or (`back`) of gradients: the same elements, asked for again.
     ///
     /// Here is where training numbers them: each group of sixteen features has a stretch of the stream of its own, as
     /// long as any batch (2^32 rows); lane `l` of row `r` in group `g` is element `(g << 36) + 16 * r + l`. So a mask
     /// depends neither on the width nor on the rows of the batch, nor on how tasks or parts divide them.
-    fn drop_out(&self, index: usize, layer: Layer, group: usize, x: &mut [f32]) {
-        let (Layer::Dropout { rate }, Some(moment)) = (layer, self.training) else { return };
+    fn noise(&self, index: usize, layer: Layer, group: usize, x: &mut [f32], back: bool) {
+        let Some(moment) = self.training else { return };
         if self.first + index < self.frozen {
             return;
         }
-        // The rate was checked with the layer.
-        let Ok(rate) = dropout::Rate::new(rate) else { return };
-        let stream = Stream::new(moment.seed, Purpose::Dropout, (self.first + index) as u32, moment.step as u32);
-        for (g, x) in x.chunks_exact_mut(self.rows * LANES).enumerate() {
-            let number = ((group + g) as u64) << 36 | (self.before * LANES) as u64;
-            dropout::dropout(self.level, x, rate, stream, number);
+        let (level, step) = (self.level, moment.step as u32);
+        let stream = |purpose| Stream::new(moment.seed, purpose, (self.first + index) as u32, step);
+        let blocks = x.chunks_exact_mut(self.rows * LANES).enumerate();
+        let blocks = blocks.map(|(g, x)| (((group + g) as u64) << 36 | (self.before * LANES) as u64, x));
+        match layer {
+            Layer::Dropout { rate } => {
+                // The rate was checked with the layer, as the others'.
+                let Ok(rate) = dropout::Rate::new(rate) else { return };
+                let stream = stream(Purpose::Dropout);
+                blocks.for_each(|(number, x)| dropout::dropout(level, x, rate, stream, number));
+            }
+            Layer::GaussianDropout { rate } => {
+                let Ok(deviation) = noise::gaussian_deviation(rate) else { return };
+                let stream = stream(Purpose::Noise);
+                blocks.for_each(|(number, x)| noise::gaussian_dropout(level, x, deviation, stream, number));
+            }
+            Layer::GaussianNoise { stddev } if !back => {
+                let stream = stream(Purpose::Noise);
+                blocks.for_each(|(number, x)| noise::gaussian_noise(level, x, stddev, stream, number));
+            }
+            Layer::AlphaDropout { rate } => {
+                let Ok(rate) = Alpha::new(rate) else { return };
+                let stream = stream(Purpose::Dropout);
+                let function = if back { noise::alpha_dropout_backward } else { noise::alpha_dropout };
+                blocks.for_each(|(number, x)| function(level, x, rate, stream, number));
+            }
+            // A DropConnect is the dense layer's that follows (`connect`).
+            _ => {}
         }
     }
 }
@@ -106,12 +136,14 @@ impl<P: Split> Pass<'_, P> {
         network: &Network<'_>,
         params: &[f32],
         state: &[f32],
-        batch: &Batch<'_>,
+        batch: &AnyBatch<'_>,
         work: &mut Work<'_>,
     ) -> Result<(), Error> {
         let rows = batch.rows;
-        let input = &mut work.activations[..rows * padded(network.inputs())];
-        to_groups(self.split, rows, network.inputs(), batch.inputs, input);
+        if let Inputs::Values(inputs) = batch.inputs {
+            let input = &mut work.activations[..rows * padded(network.inputs())];
+            to_groups(self.split, rows, network.inputs(), inputs, input);
+        }
         let mut nodes = network.nodes_in(self.scope).peekable();
         while let Some(node) = nodes.next() {
             let first = node.index + 1;
@@ -127,20 +159,35 @@ impl<P: Split> Pass<'_, P> {
                 return Ok(());
             }
             let then = self.in_place(layers, first, rows);
-            self.stage(&node, &then, params, state, work)?;
+            let mask = self.mask(network, node.index);
+            self.stage(&node, mask, &then, params, state, work)?;
         }
         Ok(())
     }
 
     /// Layers in place, from number `first` on.
     pub(super) fn in_place<'n>(&self, layers: &'n [Layer], first: usize, rows: usize) -> InPlace<'n> {
-        let (level, training, frozen) = (self.level, self.training, self.scope.first);
+        let (level, frozen) = (self.level, self.scope.first);
+        let training = self.training.filter(|_| !self.calibrates);
         InPlace { layers, first, rows, level, training, frozen, before: self.before }
     }
 
-    /// Whether batch norm `layer` takes its statistics from the batch.
-    pub(super) fn uses_batch(&self, layer: usize) -> bool {
-        self.training.is_some() && self.scope.uses_batch(layer)
+    /// Whether a node is a batch norm that takes its statistics from the batch.
+    pub(super) fn uses_batch(&self, node: &Node) -> bool {
+        self.training.is_some() && self.scope.batch_norm_uses_batch(node.index, node.layer)
+    }
+
+    /// What a DropConnect before dense layer `index` does to its weights.
+    pub(super) fn mask(&self, network: &Network<'_>, index: usize) -> Option<Mask> {
+        Mask::of(network, self.scope.first, self.training.filter(|_| !self.calibrates)?, index)
+    }
+
+    /// Its settings, if a batch norm is one that corrects the statistics of the batch.
+    pub(super) fn renorm(&self, node: &Node, bn: BatchNorm) -> Option<crate::layer::Renorm> {
+        match bn.mode {
+            NormMode::Renorm(renorm) if self.uses_batch(node) && !self.calibrates => Some(renorm),
+            _ => None,
+        }
     }
 
     /// Adds a part's rows to the sums of a batch norm's statistics.
@@ -148,7 +195,7 @@ impl<P: Split> Pass<'_, P> {
         let (level, width, capacity) = (self.level, padded(node.inputs), work.capacity());
         let x = &work.activations[node.input * capacity..][..rows * width];
         let per_task = batchnorm::groups_per_task(width, rows, self.split.workers()) * LANES;
-        let cache = node.cache.of_mut(work.cache);
+        let cache = &mut node.cache.of_mut(work.cache)[..batchnorm::cache_len(width)];
         self.split.run([cache], [batchnorm::cache_len(per_task)], &|task, [cache]| {
             let x = &x[task * per_task * rows..];
             match sums {
@@ -161,6 +208,7 @@ impl<P: Split> Pass<'_, P> {
     fn stage(
         &self,
         node: &Node,
+        mask: Option<Mask>,
         then: &InPlace<'_>,
         params: &[f32],
         state: &[f32],
@@ -171,20 +219,42 @@ impl<P: Split> Pass<'_, P> {
         let width = padded(node.outputs);
         let block = rows * LANES;
         let (x_len, y_len) = (rows * padded(node.inputs), rows * width);
+        if let (Some(x), Layer::Dense { outputs, .. }, 0) = (self.lists, node.layer, node.index) {
+            let bias = (node.bias.len > 0).then(|| node.bias.of(params));
+            let dense = dense::Dense { inputs: node.inputs, outputs, weights: node.weights.of(params), bias };
+            let y = &mut work.activations[node.output * capacity..][..y_len];
+            let per_task = dense::panels_per_task(outputs, x.ones(), split.workers());
+            split.run([y], [per_task * block], &|task, [y]| {
+                for (part, y) in dense::parts(y, block, dense::TOGETHER) {
+                    let first = task * per_task + part;
+                    sparse::some_panels(level, dense, dense::Last::Nothing, first, x, y);
+                    then.forward(first, y);
+                }
+            });
+            return Ok(());
+        }
         let in_place = node.input == node.output;
         // Outputs lie behind their inputs or in the same place; those of frozen layers may lie before.
-        let (x, y): (&[f32], &mut [f32]) = if node.output < node.input {
+        let (x, from): (&[f32], &mut [f32]) = if node.output < node.input {
             let (before, from) = work.activations.split_at_mut(node.input * capacity);
-            (&from[..x_len], &mut before[node.output * capacity..][..y_len])
+            (&from[..x_len], &mut before[node.output * capacity..])
         } else {
             let (before, from) = work.activations.split_at_mut(node.output * capacity);
             let x: &[f32] = if in_place { &[] } else { &before[node.input * capacity..][..x_len] };
-            (x, &mut from[..y_len])
+            (x, from)
         };
+        // What a layer norm or a ghost batch norm keeps lies behind the output.
+        let (y, kept) = from.split_at_mut(width * capacity);
+        let y = &mut y[..y_len];
         match node.layer {
             Layer::Dense { outputs, .. } => {
                 let bias = (node.bias.len > 0).then(|| node.bias.of(params));
-                let dense = dense::Dense { inputs: node.inputs, outputs, weights: node.weights.of(params), bias };
+                let weights = node.weights.of(params);
+                let weights = match mask {
+                    Some(mask) => mask.apply(self, node.inputs, weights, work.masked),
+                    None => weights,
+                };
+                let dense = dense::Dense { inputs: node.inputs, outputs, weights, bias };
                 let x = Rows::grouped(x, rows, node.inputs)?;
                 let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
                 let together = dense::together(rows, node.inputs);
@@ -198,13 +268,31 @@ impl<P: Split> Pass<'_, P> {
             }
             Layer::BatchNorm(bn) => {
                 let cache = node.cache.of_mut(work.cache);
-                let uses_batch = self.uses_batch(node.index);
-                let take_statistics = uses_batch && matches!(self.norms, Norms::OfBatch);
+                let uses_batch = self.uses_batch(node);
+                let mut take_statistics = uses_batch && matches!(self.norms, Norms::OfBatch);
+                let (gamma, beta) = (node.weights.of(params), node.bias.of(params));
+                if let (true, false, Some(ghost)) = (take_statistics, self.calibrates, norms::ghost_of(bn, rows)) {
+                    let caches = &mut kept[..crate::plan::ghost_caches(width, rows, ghost)];
+                    Ghosts { bn, ghost, gamma, beta }.forward(self, then, x, y, caches);
+                    return Ok(());
+                }
+                let renorm = self.renorm(node, bn);
+                if let (true, Some(renorm)) = (take_statistics, renorm) {
+                    // The corrections of a feature are beside its statistics: these come first, of all features.
+                    let statistics = norms::split_renorm(cache, width).0;
+                    batchnorm::statistics(level, split, rows, bn.eps, x, statistics)?;
+                    norms::correct(level, node, (bn, renorm), self.training, params, state, cache)?;
+                    take_statistics = false;
+                }
+                let (cache, corrections) = norms::split_renorm(cache, width);
                 if !uses_batch {
                     let (mean, var) = running(node.state.of(state), width);
                     batchnorm::freeze(level, bn.eps, mean, var, cache)?;
                 }
-                let (gamma, beta) = (node.weights.of(params), node.bias.of(params));
+                let (gamma, beta) = match renorm {
+                    Some(_) => (&corrections[2 * width..3 * width], &corrections[3 * width..]),
+                    None => (gamma, beta),
+                };
                 let per_task = batchnorm::groups_per_task(width, rows, split.workers());
                 let chunks = [per_task * block, batchnorm::cache_len(per_task * LANES)];
                 split.run([y, cache], chunks, &|task, [y, cache]| {
@@ -229,7 +317,30 @@ impl<P: Split> Pass<'_, P> {
                 function(level, node.outputs, rows, y)?;
                 then.forward(0, y);
             }
-            Layer::Activation(_) | Layer::Dropout { .. } => {
+            Layer::LayerNorm(ln) => {
+                let shape = (node.inputs, rows);
+                let statistics = &mut kept[..rows * layernorm::STATISTICS];
+                let per_task = layernorm::rows_per_task(width, rows, split.workers());
+                split.run([&mut *statistics], [per_task * layernorm::STATISTICS], &|task, [statistics]| {
+                    layernorm::some_statistics(level, shape, task * per_task, ln.eps, x, statistics);
+                });
+                let (statistics, gamma, beta) = (&*statistics, node.weights.of(params), node.bias.of(params));
+                let per_task = batchnorm::groups_per_task(width, rows, split.workers());
+                split.run([y], [per_task * block], &|task, [y]| {
+                    for (part, y) in y.chunks_mut(4 * block).enumerate() {
+                        let first = task * per_task + part * 4;
+                        let [gamma, beta] = [gamma, beta].map(|vector| &vector[first * LANES..][..y.len() / rows]);
+                        layernorm::some_normal(level, rows, statistics, gamma, beta, &x[first * block..][..y.len()], y);
+                        then.forward(first, y);
+                    }
+                });
+            }
+            Layer::Activation(_)
+            | Layer::Dropout { .. }
+            | Layer::GaussianDropout { .. }
+            | Layer::GaussianNoise { .. }
+            | Layer::AlphaDropout { .. }
+            | Layer::DropConnect { .. } => {
                 let this = InPlace { layers: core::slice::from_ref(&node.layer), first: node.index, ..*then };
                 let per_task = batchnorm::groups_per_task(width, rows, split.workers());
                 split.run([y], [per_task * block], &|task, [y]| {
@@ -266,38 +377,9 @@ pub(crate) fn set_batches_seen(state: &mut [f32], batches: u64) {
     state[at + 1] = (batches >> 24) as f32;
 }
 
-/// After a step is known to be sound: the running statistics move towards the batch's.
-pub(super) fn update_running(
-    network: &Network<'_>,
-    plan: &Plan,
-    rows: usize,
-    state: &mut [f32],
-    work: &mut [f32],
-) -> Result<(), Error> {
-    let work = plan.carve(work);
-    // All are looked at before any changes. A variance beyond `f32` leaves outputs and gradients finite, but the running
-    // variance would stay infinite for ever.
-    let moves = |node: &Node| plan.scope.uses_batch(node.index);
-    let sound = |node: &Node| node.cache.of(work.cache).iter().all(|value| value.is_finite());
-    if let Some(node) = network.nodes_in(plan.scope).find(|node| moves(node) && !sound(node)) {
-        return Err(Error::NonFinite { what: "statistics", layer: node.index });
-    }
-    for node in network.nodes_in(plan.scope).filter(moves) {
-        let Layer::BatchNorm(bn) = node.layer else { continue };
-        let state = node.state.of_mut(state);
-        let batches = batches_seen(state) + 1;
-        set_batches_seen(state, batches);
-        let factor = bn.momentum.unwrap_or(1.0 / batches as f32);
-        let (mean, rest) = state.split_at_mut(padded(node.inputs));
-        let var = &mut rest[..mean.len()];
-        batchnorm::update_running(node.cache.of(work.cache), rows, factor, bn.unbiased, mean, var)?;
-    }
-    Ok(())
-}
-
 /// The layer whose output first was not finite, for a loss that is not.
-pub(super) fn first_non_finite(network: &Network<'_>, scope: Scope, batch: &Batch<'_>, work: &Work<'_>) -> Error {
-    if batch.inputs.iter().any(|value| !value.is_finite()) {
+pub(super) fn first_non_finite(network: &Network<'_>, scope: Scope, batch: &AnyBatch<'_>, work: &Work<'_>) -> Error {
+    if batch.inputs.non_finite() {
         return Error::NonFinite { what: "input", layer: 0 };
     }
     // Of the frozen layers only the last has left its output.

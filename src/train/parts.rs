@@ -13,10 +13,10 @@
 //! cannot do that, so it wants running statistics, or no batch norm.
 
 use super::forward::Pass;
-use super::{Batch, Mean, Moment, Rules, Score, Session, backward};
+use super::{AnyBatch, Mean, Moment, Rules, Score, Session, backward, connect, norms};
 use crate::error::Error;
 use crate::kernels::{accumulate, batchnorm};
-use crate::layer::Layer;
+use crate::layer::{Layer, padded};
 use crate::split::Split;
 use crate::train::Loss;
 
@@ -69,7 +69,13 @@ impl<P: Split> Session<'_, P> {
     /// # Errors
     /// As [`step`](Session::step); [`Error::Parts`] if the batch has more than 256 rows and the planned rows are not a
     /// multiple of 256.
-    pub fn step_in_parts(&mut self, batch: Batch<'_>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
+    pub fn step_in_parts<'b>(
+        &mut self,
+        batch: impl Into<AnyBatch<'b>>,
+        rules: &Rules,
+        moment: Moment,
+    ) -> Result<Score, Error> {
+        let batch = batch.into();
         self.check_moments(rules)?;
         let score = self.differentiate_in_parts(batch, rules.loss, moment)?;
         self.change(batch.rows, rules, moment)?;
@@ -80,7 +86,13 @@ impl<P: Split> Session<'_, P> {
     ///
     /// # Errors
     /// As [`step_in_parts`](Session::step_in_parts).
-    pub fn differentiate_in_parts(&mut self, batch: Batch<'_>, loss: Loss, moment: Moment) -> Result<Score, Error> {
+    pub fn differentiate_in_parts<'b>(
+        &mut self,
+        batch: impl Into<AnyBatch<'b>>,
+        loss: Loss,
+        moment: Moment,
+    ) -> Result<Score, Error> {
+        let batch = batch.into();
         self.begun = None;
         let (total, planned) = (batch.rows, self.plan.batch);
         if total == 0 {
@@ -89,12 +101,9 @@ impl<P: Split> Session<'_, P> {
         self.check_parts(total, planned.min(total))?;
         self.check_rows(&batch, loss)?;
         self.check_batch_norms(total)?;
-        let mut pass = self.pass(Some(moment));
-        let mut norm = self.norm_from(0);
-        while let Some(layer) = norm {
-            self.statistics_in_parts(pass, &batch, layer)?;
-            norm = self.norm_from(layer + 1);
-        }
+        self.check_ghosts(total, planned)?;
+        let mut pass = self.pass(Some(moment), &batch.inputs);
+        self.all_statistics_in_parts(pass, &batch)?;
         pass.norms = Norms::Known;
         self.buffers.gradients.fill(0.0);
         let mut done = self.network.layers().len();
@@ -103,14 +112,14 @@ impl<P: Split> Session<'_, P> {
             let until = self.norm_before(done).unwrap_or(self.plan.first);
             let mut sum = Score::default();
             for (before, part) in self.parts(batch) {
-                pass.before = before;
+                (pass.before, pass.lists) = (before, part.inputs.lists());
                 let stretch = Stretch { done, until, total };
                 sum = self.differentiate_part(pass, &part, loss, sum, stretch).map_err(|error| begin(error, &batch))?;
             }
             score.get_or_insert(sum);
             done = until.min(done.saturating_sub(1));
         }
-        self.sum_squares();
+        self.finish_gradients(moment);
         Ok(score.unwrap_or_default())
     }
 
@@ -118,7 +127,8 @@ impl<P: Split> Session<'_, P> {
     ///
     /// # Errors
     /// As [`evaluate`](Session::evaluate).
-    pub fn evaluate_in_parts(&mut self, batch: Batch<'_>, loss: Loss) -> Result<Score, Error> {
+    pub fn evaluate_in_parts<'b>(&mut self, batch: impl Into<AnyBatch<'b>>, loss: Loss) -> Result<Score, Error> {
+        let batch = batch.into();
         if batch.rows == 0 {
             return Err(Error::BatchRows { rows: 0, planned: self.plan.batch });
         }
@@ -145,7 +155,14 @@ impl<P: Split> Session<'_, P> {
     /// ([`Mean::Scaled`] says it),
     /// [`Error::PartRows`] if there would be more than `total` rows, or `total` is not what the batch was begun with,
     /// [`Error::Parts`] if it is more than 256 rows and a part other than the last is not a multiple of 256.
-    pub fn accumulate(&mut self, part: Batch<'_>, total: usize, loss: Loss, moment: Moment) -> Result<Score, Error> {
+    pub fn accumulate<'b>(
+        &mut self,
+        part: impl Into<AnyBatch<'b>>,
+        total: usize,
+        loss: Loss,
+        moment: Moment,
+    ) -> Result<Score, Error> {
+        let part = part.into();
         let begun = self.begun.take();
         self.check(&part, loss)?;
         if let Some(layer) = self.norm_from(0) {
@@ -167,7 +184,7 @@ impl<P: Split> Session<'_, P> {
         if before == 0 {
             self.buffers.gradients.fill(0.0);
         }
-        let pass = Pass { before, norms: Norms::Known, ..self.pass(Some(moment)) };
+        let pass = Pass { before, norms: Norms::Known, ..self.pass(Some(moment), &part.inputs) };
         let stretch = Stretch { done: self.network.layers().len(), until: self.plan.first, total };
         let score = self.differentiate_part(pass, &part, loss, score, stretch)?;
         self.begun = Some(Begun { rows, total, score });
@@ -188,57 +205,87 @@ impl<P: Split> Session<'_, P> {
             return Err(Error::PartRows { rows, total });
         }
         self.begun = None;
-        self.sum_squares();
+        self.finish_gradients(moment);
         self.change(total, rules, moment)?;
         Ok(score)
     }
 
-    fn check_parts(&self, rows: usize, part: usize) -> Result<(), Error> {
+    pub(super) fn check_parts(&self, rows: usize, part: usize) -> Result<(), Error> {
         if accumulate::fits(rows, part) { Ok(()) } else { Err(Error::Parts { rows, part }) }
+    }
+
+    /// Ghost batches of a batch in parts would be divided between them.
+    fn check_ghosts(&self, total: usize, planned: usize) -> Result<(), Error> {
+        let layers = self.network.layers();
+        let divided = |at: &usize| match layers[*at] {
+            Layer::BatchNorm(bn) => self.joins_at(*at) && norms::ghost_of(bn, total).is_some(),
+            _ => false,
+        };
+        match (0..layers.len()).find(divided) {
+            Some(layer) if total > planned => Err(Error::GhostParts { layer }),
+            _ => Ok(()),
+        }
     }
 
     /// The first batch norm from layer `layer` on that takes its statistics from the batch.
     fn norm_from(&self, layer: usize) -> Option<usize> {
         let layers = self.network.layers();
-        (layer..layers.len()).find(|at| self.joins_rows(*at))
+        (layer..layers.len()).find(|at| self.joins_at(*at))
     }
 
     /// The last one before layer `layer`.
     fn norm_before(&self, layer: usize) -> Option<usize> {
-        (0..layer).rev().find(|at| self.joins_rows(*at))
+        (0..layer).rev().find(|at| self.joins_at(*at))
     }
 
-    fn joins_rows(&self, layer: usize) -> bool {
-        matches!(self.network.layers()[layer], Layer::BatchNorm(_)) && self.plan.scope.uses_batch(layer)
+    fn joins_at(&self, layer: usize) -> bool {
+        self.plan.scope.batch_norm_uses_batch(layer, self.network.layers()[layer])
     }
 
     /// The parts of a batch, each with the number of rows before it.
-    fn parts<'b>(&self, batch: Batch<'b>) -> impl Iterator<Item = (usize, Batch<'b>)> + use<'b, P> {
+    fn parts<'b>(&self, batch: AnyBatch<'b>) -> impl Iterator<Item = (usize, AnyBatch<'b>)> + use<'b, P> {
         let (inputs, outputs, planned) = (self.network.inputs(), self.network.outputs(), self.plan.batch.max(1));
         let targets = batch.targets.settled();
         (0..batch.rows).step_by(planned).map(move |before| {
             let rows = planned.min(batch.rows - before);
             let targets = targets.part(before, rows, outputs);
-            (before, Batch { inputs: &batch.inputs[before * inputs..][..rows * inputs], targets, rows })
+            (before, AnyBatch { inputs: batch.inputs.part(inputs, before, rows), targets, rows })
         })
     }
 
+    /// The statistics of all batch norms, in order.
+    pub(super) fn all_statistics_in_parts(&mut self, pass: Pass<'_, P>, batch: &AnyBatch<'_>) -> Result<(), Error> {
+        let mut norm = self.norm_from(0);
+        while let Some(layer) = norm {
+            self.statistics_in_parts(pass, batch, layer)?;
+            norm = self.norm_from(layer + 1);
+        }
+        Ok(())
+    }
+
     /// Both passes over all rows for the statistics of batch norm `layer`; those before it have theirs.
-    fn statistics_in_parts(&mut self, pass: Pass<'_, P>, batch: &Batch<'_>, layer: usize) -> Result<(), Error> {
+    fn statistics_in_parts(&mut self, pass: Pass<'_, P>, batch: &AnyBatch<'_>, layer: usize) -> Result<(), Error> {
         let node = self.network.node_in(self.plan.scope, layer);
         let Layer::BatchNorm(bn) = node.layer else { return Ok(()) };
         node.cache.of_mut(self.plan.carve(self.buffers.work).cache).fill(0.0);
         for sums in [Sums::Mean, Sums::Spread] {
             for (before, part) in self.parts(*batch) {
-                let pass = Pass { before, norms: Norms::SumUp { layer, sums }, ..pass };
+                let lists = part.inputs.lists();
+                let pass = Pass { before, lists, norms: Norms::SumUp { layer, sums }, ..pass };
                 let mut work = self.plan.carve(self.buffers.work);
                 pass.run(&self.network, self.buffers.params, self.buffers.state, &part, &mut work)?;
             }
             let cache = node.cache.of_mut(self.plan.carve(self.buffers.work).cache);
+            let cache = norms::split_renorm(cache, padded(node.inputs)).0;
             match sums {
                 Sums::Mean => batchnorm::finish_mean(self.level, batch.rows, cache),
                 Sums::Spread => batchnorm::finish_spread(self.level, batch.rows, bn.eps, cache),
             }
+        }
+        if let Some(renorm) = pass.renorm(&node, bn) {
+            let cache = node.cache.of_mut(self.plan.carve(self.buffers.work).cache);
+            let (params, state) = (&*self.buffers.params, &*self.buffers.state);
+            norms::correct(self.level, &node, (bn, renorm), pass.training, params, state, cache)?;
         }
         Ok(())
     }
@@ -247,7 +294,7 @@ impl<P: Split> Session<'_, P> {
     fn differentiate_part(
         &mut self,
         pass: Pass<'_, P>,
-        part: &Batch<'_>,
+        part: &AnyBatch<'_>,
         loss: Loss,
         so_far: Score,
         stretch: Stretch,
@@ -261,18 +308,20 @@ impl<P: Split> Session<'_, P> {
         Ok(score)
     }
 
-    fn sum_squares(&mut self) {
-        let squares = self.plan.carve(self.buffers.work).squares;
+    /// What a whole batch's backward pass does with the sums over its rows, after the last part.
+    fn finish_gradients(&mut self, moment: Moment) {
+        let work = self.plan.carve(self.buffers.work);
+        norms::finish_scales(self.level, &self.network, &self.plan, &work, self.buffers.gradients);
+        connect::finish(self.level, &self.network, &self.plan, moment, self.buffers.gradients);
+        let squares = work.squares;
         backward::sum_squares(self.level, &self.network, &self.plan, squares, self.buffers.gradients);
     }
 }
 
 /// Through the statistics of a batch norm a bad input of one part shows in the outputs of all: it is where that began.
-fn begin(error: Error, batch: &Batch<'_>) -> Error {
+fn begin(error: Error, batch: &AnyBatch<'_>) -> Error {
     match error {
-        Error::NonFinite { .. } if batch.inputs.iter().any(|value| !value.is_finite()) => {
-            Error::NonFinite { what: "input", layer: 0 }
-        }
+        Error::NonFinite { .. } if batch.inputs.non_finite() => Error::NonFinite { what: "input", layer: 0 },
         other => other,
     }
 }

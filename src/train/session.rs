@@ -2,10 +2,11 @@
 
 use super::loss::{self, Loss, Score, Targets};
 use super::parts::{Begun, Norms};
-use super::{Batch, Buffers, Moment, Rules, backward, check_output, forward};
+use super::{AnyBatch, Buffers, Inputs, Moment, Rules, backward, check_output, forward, norms};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::kernels::groups::from_groups;
+use crate::kernels::sparse::IndexLists;
 use crate::layer::{Layer, Network, padded};
 use crate::plan::{Plan, Scope};
 use crate::split::Split;
@@ -118,7 +119,7 @@ impl<'m, P: Split> Session<'m, P> {
             .map(|node| node.index)
     }
 
-    pub(super) fn check(&self, batch: &Batch<'_>, loss: Loss) -> Result<(), Error> {
+    pub(super) fn check(&self, batch: &AnyBatch<'_>, loss: Loss) -> Result<(), Error> {
         if batch.rows == 0 || batch.rows > self.plan.batch {
             return Err(Error::BatchRows { rows: batch.rows, planned: self.plan.batch });
         }
@@ -126,17 +127,35 @@ impl<'m, P: Split> Session<'m, P> {
     }
 
     /// As [`check`](Self::check), for any number of rows.
-    pub(super) fn check_rows(&self, batch: &Batch<'_>, loss: Loss) -> Result<(), Error> {
-        check_len("batch inputs", batch.rows.saturating_mul(self.network.inputs()), batch.inputs.len())?;
+    pub(super) fn check_rows(&self, batch: &AnyBatch<'_>, loss: Loss) -> Result<(), Error> {
+        self.check_inputs(&batch.inputs, batch.rows)?;
         check_output(&self.network, loss)?;
         batch.targets.check(loss, batch.rows, self.network.outputs())
+    }
+
+    /// Whether inputs are `rows` rows of the network, of a kind that was planned.
+    fn check_inputs(&self, inputs: &Inputs<'_>, rows: usize) -> Result<(), Error> {
+        match inputs {
+            Inputs::Values(_) if self.plan.scope.lists => Err(Error::ListsPlanned),
+            Inputs::Values(values) => {
+                check_len("batch inputs", rows.saturating_mul(self.network.inputs()), values.len())
+            }
+            Inputs::Lists(lists) => {
+                let first = self.network.layers()[0];
+                if !matches!(first, Layer::Dense { .. }) {
+                    return Err(Error::ListsFirst { name: first.name() });
+                }
+                check_len("features of the index lists", self.network.inputs(), lists.features())?;
+                check_len("index lists", rows, lists.len())
+            }
+        }
     }
 
     /// Whether batch norms can train on batches of `rows` rows.
     pub(super) fn check_batch_norms(&self, rows: usize) -> Result<(), Error> {
         for node in self.network.nodes_in(self.plan.scope) {
             let Layer::BatchNorm(_) = node.layer else { continue };
-            if self.plan.scope.uses_batch(node.index) {
+            if self.plan.scope.batch_norm_uses_batch(node.index, node.layer) {
                 if rows == 1 {
                     return Err(Error::BatchOfOne);
                 }
@@ -161,7 +180,8 @@ impl<'m, P: Split> Session<'m, P> {
     /// parameters nor running statistics have changed. [`Error::BatchOfOne`] for one row with batch norm,
     /// [`Error::NeverUpdated`] for a batch norm whose statistics are frozen before they were ever updated; other
     /// variants for a batch that does not fit.
-    pub fn step(&mut self, batch: Batch<'_>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
+    pub fn step<'b>(&mut self, batch: impl Into<AnyBatch<'b>>, rules: &Rules, moment: Moment) -> Result<Score, Error> {
+        let batch = batch.into();
         self.check_moments(rules)?;
         let score = self.differentiate(batch, rules.loss, moment)?;
         self.change(batch.rows, rules, moment)?;
@@ -174,7 +194,7 @@ impl<'m, P: Split> Session<'m, P> {
         let (network, plan) = (&self.network, &self.plan);
         let scale = backward::clip(self.level, network, plan, rules.clip, squares, self.buffers.gradients)
             .ok_or_else(|| backward::first_non_finite_gradient(network, plan, self.buffers.gradients))?;
-        forward::update_running(network, plan, rows, self.buffers.state, self.buffers.work)?;
+        norms::update_running(network, plan, rows, false, self.buffers.state, self.buffers.work)?;
         self.update(rules, moment, scale)
     }
 
@@ -182,11 +202,17 @@ impl<'m, P: Split> Session<'m, P> {
     ///
     /// # Errors
     /// As [`step`](Session::step).
-    pub fn differentiate(&mut self, batch: Batch<'_>, loss: Loss, moment: Moment) -> Result<Score, Error> {
+    pub fn differentiate<'b>(
+        &mut self,
+        batch: impl Into<AnyBatch<'b>>,
+        loss: Loss,
+        moment: Moment,
+    ) -> Result<Score, Error> {
+        let batch = batch.into();
         self.begun = None;
         self.check(&batch, loss)?;
         self.check_batch_norms(batch.rows)?;
-        let pass = self.pass(Some(moment));
+        let pass = self.pass(Some(moment), &batch.inputs);
         let mut work = self.plan.carve(self.buffers.work);
         pass.run(&self.network, self.buffers.params, self.buffers.state, &batch, &mut work)?;
         let score = self.score(&batch, loss, (batch.rows, Score::default()))?;
@@ -196,16 +222,20 @@ impl<'m, P: Split> Session<'m, P> {
         Ok(score)
     }
 
-    pub(super) fn pass(&self, training: Option<Moment>) -> forward::Pass<'m, P> {
-        let (level, split, scope) = (self.level, self.split, self.plan.scope);
-        forward::Pass { level, split, training, scope, before: 0, norms: Norms::OfBatch }
+    pub(super) fn pass<'b>(&self, training: Option<Moment>, inputs: &Inputs<'b>) -> forward::Pass<'b, P>
+    where
+        'm: 'b,
+    {
+        let (level, split, scope, lists) = (self.level, self.split, self.plan.scope, inputs.lists());
+        forward::Pass { level, split, training, scope, lists, before: 0, norms: Norms::OfBatch, calibrates: false }
     }
 
     /// Loss and hits of a batch in inference mode: running statistics, no dropout. Overwrites the work buffer.
     ///
     /// # Errors
     /// For a batch that does not fit. A non-finite loss is returned as it is.
-    pub fn evaluate(&mut self, batch: Batch<'_>, loss: Loss) -> Result<Score, Error> {
+    pub fn evaluate<'b>(&mut self, batch: impl Into<AnyBatch<'b>>, loss: Loss) -> Result<Score, Error> {
+        let batch = batch.into();
         self.check(&batch, loss)?;
         self.infer(&batch)?;
         Ok(self.losses(&batch, loss, (batch.rows, Score::default())))
@@ -216,18 +246,30 @@ impl<'m, P: Split> Session<'m, P> {
     /// # Errors
     /// For a batch that does not fit, or [`Error::Length`] if `outputs` is not as many rows.
     pub fn predict(&mut self, inputs: &[f32], rows: usize, outputs: &mut [f32]) -> Result<(), Error> {
+        self.predict_any(Inputs::Values(inputs), rows, outputs)
+    }
+
+    /// As [`predict`](Session::predict), for rows that are index lists.
+    ///
+    /// # Errors
+    /// As [`predict`](Session::predict).
+    pub fn predict_lists(&mut self, inputs: IndexLists<'_>, outputs: &mut [f32]) -> Result<(), Error> {
+        self.predict_any(Inputs::Lists(inputs), inputs.len(), outputs)
+    }
+
+    pub(crate) fn predict_any(&mut self, inputs: Inputs<'_>, rows: usize, outputs: &mut [f32]) -> Result<(), Error> {
         if rows == 0 || rows > self.plan.batch {
             return Err(Error::BatchRows { rows, planned: self.plan.batch });
         }
-        check_len("batch inputs", rows.saturating_mul(self.network.inputs()), inputs.len())?;
+        self.check_inputs(&inputs, rows)?;
         check_len("outputs", rows.saturating_mul(self.network.outputs()), outputs.len())?;
-        self.infer(&Batch { inputs, targets: Targets::Classes(&[]), rows })?;
+        self.infer(&AnyBatch { inputs, targets: Targets::Classes(&[]), rows })?;
         from_groups(rows, self.network.outputs(), self.outputs(rows), outputs);
         Ok(())
     }
 
-    pub(super) fn infer(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
-        let pass = self.pass(None);
+    pub(super) fn infer(&mut self, batch: &AnyBatch<'_>) -> Result<(), Error> {
+        let pass = self.pass(None, &batch.inputs);
         let mut work = self.plan.carve(self.buffers.work);
         pass.run(&self.network, self.buffers.params, self.buffers.state, batch, &mut work)
     }
@@ -240,7 +282,7 @@ impl<'m, P: Split> Session<'m, P> {
     }
 
     /// Score of the batch with what came before, if it is finite, and the gradient of the outputs.
-    pub(super) fn score(&mut self, batch: &Batch<'_>, loss: Loss, of: (usize, Score)) -> Result<Score, Error> {
+    pub(super) fn score(&mut self, batch: &AnyBatch<'_>, loss: Loss, of: (usize, Score)) -> Result<Score, Error> {
         let score = self.losses(batch, loss, of);
         if score.loss.is_finite() {
             return Ok(score);
@@ -250,7 +292,7 @@ impl<'m, P: Split> Session<'m, P> {
     }
 
     /// `of`: rows of the whole batch, and the score of those that came before.
-    pub(super) fn losses(&mut self, batch: &Batch<'_>, loss: Loss, of: (usize, Score)) -> Score {
+    pub(super) fn losses(&mut self, batch: &AnyBatch<'_>, loss: Loss, of: (usize, Score)) -> Score {
         let node = self.network.node_in(self.plan.scope, self.network.layers().len() - 1);
         let width = padded(node.outputs);
         let work = self.plan.carve(self.buffers.work);

@@ -2,6 +2,7 @@
 //! was compared.
 
 pub(crate) mod layout;
+pub(crate) mod norms;
 pub(crate) mod reference;
 pub(crate) mod threads;
 pub(crate) mod values;

@@ -42,7 +42,7 @@ impl Reference {
     }
 
     /// Contract 2 and 3: chains of 256 from +0.0; the first chain starts the total, the others are added to it.
-    fn chains(len: usize, mut add: impl FnMut(usize, f32) -> f32) -> f32 {
+    pub(super) fn chains(len: usize, mut add: impl FnMut(usize, f32) -> f32) -> f32 {
         let mut total = 0.0;
         for start in (0..len).step_by(BLOCK) {
             let mut chain = 0.0;
@@ -54,11 +54,11 @@ impl Reference {
         total
     }
 
-    fn dot(self, len: usize, a: impl Fn(usize) -> f32, b: impl Fn(usize) -> f32) -> f32 {
+    pub(super) fn dot(self, len: usize, a: impl Fn(usize) -> f32, b: impl Fn(usize) -> f32) -> f32 {
         Self::chains(len, |index, chain| self.fma(a(index), b(index), chain))
     }
 
-    fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
+    pub(super) fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
         Self::chains(len, |index, chain| chain + term(index))
     }
 
@@ -183,14 +183,19 @@ impl Reference {
     }
 
     /// One of the library's elementary functions, on one value.
-    fn math(self, function: fn(Level, &mut [f32]), x: f32) -> f32 {
+    pub(super) fn math(self, function: fn(Level, &mut [f32]), x: f32) -> f32 {
         let mut value = [x];
         function(self.math, &mut value);
         value[0]
     }
 
     /// Contract 4: element `i` goes to lane `i mod 16`, ascending; then halves onto each other.
-    fn lanes(row: &[f32], start: f32, mut step: impl FnMut(usize, f32, f32) -> f32, fold: fn(f32, f32) -> f32) -> f32 {
+    pub(super) fn lanes(
+        row: &[f32],
+        start: f32,
+        mut step: impl FnMut(usize, f32, f32) -> f32,
+        fold: fn(f32, f32) -> f32,
+    ) -> f32 {
         let mut lanes = [start; 16];
         for (index, value) in row.iter().enumerate() {
             lanes[index % 16] = step(index, lanes[index % 16], *value);
@@ -267,6 +272,44 @@ impl Reference {
             Activation::Tanh => self.math(math::tanh_f32, x),
             Activation::Gelu => self.math(math::gelu_f32, x),
             Activation::Silu => self.math(math::silu_f32, x),
+            Activation::GeluTanh => self.math(math::gelu_tanh_f32, x),
+            Activation::Mish => self.math(math::mish_f32, x),
+            Activation::Softplus { beta } => {
+                let mut value = [x];
+                math::softplus_beta_f32(self.math, beta, &mut value);
+                value[0]
+            }
+            Activation::Elu { alpha } if x < 0.0 => alpha * self.math(math::expm1_neg_f32, x),
+            Activation::Celu { alpha } if x < 0.0 => alpha * self.math(math::expm1_neg_f32, x / alpha),
+            Activation::Elu { .. } | Activation::Celu { .. } => x,
+            Activation::Selu => {
+                let negative = x < 0.0;
+                let factor = if negative { self.math(math::expm1_neg_f32, x) } else { x };
+                let (high, low) = if negative { SELU_ALPHA } else { SELU };
+                if x == 0.0 || x.is_infinite() { factor * high } else { self.fma(factor, high, factor * low) }
+            }
+            Activation::Softsign => {
+                let t = if 2f32.powi(60) < x.abs() { 2f32.powi(60) } else { x.abs() };
+                (t / (t + 1.0)).copysign(x)
+            }
+            Activation::HardSigmoid => hard_sigmoid(x),
+            Activation::HardSwish => (if x < -3.0 { -3.0 } else { x }) * hard_sigmoid(x),
+            Activation::Relu6 => {
+                if x < 0.0 {
+                    0.0
+                } else if x > 6.0 {
+                    6.0
+                } else {
+                    x
+                }
+            }
+            Activation::ThresholdedRelu { theta } => {
+                if x > theta || x.is_nan() {
+                    x
+                } else {
+                    0.0
+                }
+            }
             _ => panic!("{} has no reference", activation.name()),
         }
     }
@@ -282,9 +325,40 @@ impl Reference {
             Activation::Tanh => dy * ((1.0 - saved) * (1.0 + saved)),
             Activation::Gelu => dy * self.math(math::gelu_derivative_f32, saved),
             Activation::Silu => dy * self.math(math::silu_derivative_f32, saved),
+            Activation::GeluTanh => dy * self.math(math::gelu_tanh_derivative_f32, saved),
+            Activation::Mish => dy * self.math(math::mish_derivative_f32, saved),
+            Activation::Softplus { beta } => dy * -self.math(math::expm1_neg_f32, -(beta * saved)),
+            Activation::Elu { .. } | Activation::Celu { .. } if saved > 0.0 => dy,
+            Activation::Elu { alpha } => dy * (saved + alpha),
+            Activation::Celu { alpha } => dy * (saved / alpha + 1.0),
+            Activation::Selu => dy * if saved > 0.0 { SELU.0 } else { saved + SELU_ALPHA.0 },
+            Activation::Softsign => dy * ((1.0 - saved.abs()) * (1.0 - saved.abs())),
+            Activation::HardSigmoid if saved > 0.0 && saved < 1.0 => dy * (1.0 / 6.0),
+            Activation::Relu6 if saved > 0.0 && saved < 6.0 => dy,
+            Activation::ThresholdedRelu { .. } if saved > 0.0 => dy,
+            Activation::HardSigmoid | Activation::Relu6 | Activation::ThresholdedRelu { .. } => 0.0,
+            Activation::HardSwish if saved.is_nan() => dy * saved,
+            Activation::HardSwish if saved <= -3.0 => dy * 0.0,
+            Activation::HardSwish if saved >= 3.0 => dy * 1.0,
+            Activation::HardSwish => dy * self.fma(saved, 1.0 / 3.0, 0.5),
             _ => panic!("{} has no reference", activation.name()),
         }
     }
+}
+
+/// SELU's factor, and its product with SELU's alpha, each as the nearest `f32` and the nearest to the rest.
+const SELU: (f32, f32) = (1.050_701_022_148_132_3, -3.479_265_231_476_347e-8);
+const SELU_ALPHA: (f32, f32) = (1.758_099_317_550_659_2, 2.329_671_744_405_459_3e-8);
+
+fn hard_sigmoid(x: f32) -> f32 {
+    let inner = if x < -3.0 {
+        -3.0
+    } else if x > 3.0 {
+        3.0
+    } else {
+        x
+    };
+    (inner + 3.0) * (1.0 / 6.0)
 }
 
 /// A type weights are stored in: how the tests make one and what it is worth.

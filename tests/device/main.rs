@@ -61,6 +61,12 @@ impl Setup {
                     let used = outputs.min(bias.len());
                     bias[..used].copy_from_slice(&numbers(stream + 1, used));
                 }
+                Layer::LayerNorm(_) => {
+                    let width = node.inputs;
+                    let gamma = numbers(stream, width).into_iter().map(|g| 1.0 + 0.5 * g).collect::<Vec<_>>();
+                    node.weights.of_mut(&mut params)[..width].copy_from_slice(&gamma);
+                    node.bias.of_mut(&mut params)[..width].copy_from_slice(&numbers(stream + 1, width));
+                }
                 Layer::BatchNorm(_) => {
                     let width = node.inputs;
                     let gamma = numbers(stream, width).into_iter().map(|g| 1.0 + 0.5 * g).collect::<Vec<_>>();

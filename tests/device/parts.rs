@@ -55,13 +55,48 @@ fn step_in_parts_has_the_bits_of_a_step() {
     println!("steps in parts: {compared} values compared by bits");
 }
 
+/// Layer norm, noise and masked weights, and the modes of a batch norm.
+#[test]
+fn parts_of_the_other_layers() {
+    let nets = [
+        (5, "dense(17) ln relu dense(33) ln gelu dense(3)", CE),
+        (17, "ln dense(20) gaussian_dropout(0.3) bn alpha_dropout(0.2) tanh gaussian_noise(0.1) dense(2)", BCE),
+        (5, "dropconnect(0.5) dense(17) bn relu dropconnect(0.3) dense(20, bias=false) ln dense(3)", CE),
+        (5, "dense(17) bn(renorm=true, r_max=2, d_max=1, renorm_from=0, r_until=2, d_until=2) relu bn dense(3)", CE),
+        (5, "bn(renorm=true, renorm_from=1, r_until=3, d_until=3) dense(20) bn(frozen=true) relu dense(3)", CE),
+        (5, "dense(9) bn(ghost=300) relu dense(3)", CE),
+    ];
+    let mut compared = 0;
+    for (inputs, net, loss) in nets {
+        for (rows, parts) in [(7, &[1, 2, 3, 6, 20][..]), (33, &[1, 16, 32]), (256, &[32]), (300, &[256])] {
+            let setup = Setup::new(inputs, net, loss, rows);
+            compared += compare(&setup, Scope::ALL, parts, Optimizer::ADAM);
+            compared += compare(&setup, RUNNING, parts, Optimizer::SGD);
+            compared += compare(&setup, Scope::from_layer(2), parts, Optimizer::SGD);
+        }
+    }
+    println!("steps in parts, other layers: {compared} values compared by bits");
+}
+
+/// A ghost batch norm divides a batch itself.
+#[test]
+fn ghosts_do_not_come_in_parts() {
+    let setup = Setup::new(5, "dense(17) bn(ghost=8) relu dense(3)", CE, 20);
+    setup.train((Level::detect(), Scope::ALL, 10), Optimizer::SGD, 1, |session, rules, moment| {
+        let refused = session.step_in_parts(setup.batch(), rules, moment);
+        assert_eq!(refused, Err(evenkeel::Error::GhostParts { layer: 1 }));
+        // As many rows as one ghost batch and one more are one.
+        session.step_in_parts(setup.part(0, 9), rules, moment).unwrap()
+    });
+}
+
 /// With frozen layers before a batch norm, and before a dense layer.
 #[test]
 fn parts_of_a_frozen_network() {
     let setup = Setup::new(5, "dense(17) bn relu dropout(0.5) dense(12) bn gelu dropout(0.2) dense(3)", CE, 40);
     for first in 1..=8 {
         for statistics in [Statistics::Batch, Statistics::Running] {
-            compare(&setup, Scope { first, statistics }, &[1, 7, 16], Optimizer::ADAMW);
+            compare(&setup, Scope { first, statistics, lists: false }, &[1, 7, 16], Optimizer::ADAMW);
         }
     }
 }
@@ -115,6 +150,6 @@ proptest! {
         let setup = Setup::new(inputs, &net, CE, rows);
         let first = first.min(setup.layers.len() - 1);
         let statistics = if running { Statistics::Running } else { Statistics::Batch };
-        compare(&setup, Scope { first, statistics }, &[part], Optimizer::ADAM);
+        compare(&setup, Scope { first, statistics, lists: false }, &[part], Optimizer::ADAM);
     }
 }

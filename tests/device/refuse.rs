@@ -76,8 +76,7 @@ fn statistics() {
     });
     let count = setup.network().nodes().nth(3).map(|node| node.state.start + node.state.len - 16).unwrap();
     setup.state[count] = 0.0;
-    for (scope, layer) in
-        [(RUNNING, 3), (Scope::from_layer(4), 3), (Scope { first: 2, statistics: Statistics::Running }, 3)]
+    for (scope, layer) in [(RUNNING, 3), (Scope::from_layer(4), 3), (Scope::from_layer(2).with_running_statistics(), 3)]
     {
         unchanged(&setup, scope, 2, |session| {
             let error = Err(Error::NeverUpdated { layer });
@@ -139,7 +138,7 @@ fn non_finite_parts() {
     });
     let good = Setup::new(3, net, CE, 9);
     let level = Level::detect();
-    for scope in [RUNNING, Scope { first: 4, statistics: Statistics::Running }] {
+    for scope in [RUNNING, Scope::from_layer(4).with_running_statistics()] {
         unchanged(&bad, scope, 3, |session| {
             session.accumulate(bad.part(0, 3), 9, CE, MOMENT).unwrap();
             session.accumulate(bad.part(3, 3), 9, CE, MOMENT).unwrap();

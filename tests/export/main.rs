@@ -2,7 +2,10 @@
 //! whatever the rows' company.
 #![cfg(feature = "alloc")]
 
+#[path = "../common/exact.rs"]
+mod exact;
 mod infer;
+mod layer_norm;
 mod model;
 mod narrow;
 mod refuse;
@@ -23,13 +26,25 @@ fn random_layers(random: &mut Random) -> Vec<Layer> {
             0..3 => Layer::Dense { outputs: 1 + random.below(40), bias: random.below(3) > 0 },
             3..6 => bn(random),
             6 => Layer::Dropout { rate: 0.5 },
-            _ => Layer::Activation(match random.below(6) {
+            // But for the thresholded ReLU: what it does to an output near its threshold is no rounding error. And but for hard
+            // sigmoid and ReLU6, whose columns may be all 1 or 6: a batch norm would divide rounding errors by √ε.
+            _ => Layer::Activation(match random.below(16) {
                 0 => Activation::Relu,
                 1 => Activation::LeakyRelu { slope: 0.01 },
                 2 => Activation::Sigmoid,
                 3 => Activation::Tanh,
                 4 => Activation::Gelu,
-                _ => Activation::Silu,
+                5 => Activation::Silu,
+                6 => Activation::Elu { alpha: 1.0 },
+                7 => Activation::Selu,
+                8 => Activation::Celu { alpha: 0.5 },
+                9 => Activation::GeluTanh,
+                10 => Activation::Softplus { beta: 1.0 },
+                11 => Activation::Softplus { beta: 2.0 },
+                12 => Activation::Softsign,
+                13 => Activation::HardSwish,
+                14 => Activation::Mish,
+                _ => Activation::Elu { alpha: 0.2 },
             }),
         });
     }

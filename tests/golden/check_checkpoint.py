@@ -12,7 +12,8 @@ if asked for: `--prefix model.` takes the names that begin so and cuts the prefi
 names that begin so. What was dropped is printed.
 
 Words: dense(N[, bias=false])  bn([eps=1e-5][, momentum=0.1|none][, affine=false])  relu  leaky_relu(0.01)
-sigmoid  tanh  gelu  silu  softmax  log_softmax  dropout(P)
+sigmoid  tanh  gelu  silu  softmax  log_softmax  dropout(P)  elu(1)  selu  celu(1)  gelu_tanh  softplus(1)  softsign
+hard_sigmoid  hard_swish  relu6  mish  thresholded_relu(THETA)  prelu([shared=true][, init=0.25])
 
 `--expect y.npy` compares with evenkeel's own outputs, `--save FILE` writes the loaded state_dict back, for the
 way from PyTorch to evenkeel, and `--output FILE` writes the outputs as .npy.
@@ -81,6 +82,17 @@ def build(net, inputs):
         "tanh": nn.Tanh,
         "gelu": nn.GELU,  # exact, through erf
         "silu": nn.SiLU,
+        "elu": nn.ELU,
+        "selu": nn.SELU,
+        "celu": nn.CELU,
+        "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+        "softplus": nn.Softplus,
+        "softsign": nn.Softsign,
+        "hard_sigmoid": nn.Hardsigmoid,
+        "hard_swish": nn.Hardswish,
+        "relu6": nn.ReLU6,
+        "mish": nn.Mish,
+        "thresholded_relu": lambda theta: nn.Threshold(theta, 0.0),
         "softmax": lambda: nn.Softmax(dim=1),
         "log_softmax": lambda: nn.LogSoftmax(dim=1),
         "dropout": lambda p: nn.Dropout(p),
@@ -92,6 +104,9 @@ def build(net, inputs):
                 out = int(positional.pop(0))
                 modules.append(nn.Linear(width, out, *positional, **named))
                 width = out
+            elif name == "prelu":
+                shared = named.pop("shared", True)
+                modules.append(nn.PReLU(1 if shared else width, *positional, **named))
             elif name == "bn":
                 modules.append(bn(width, *positional, **named))
             elif name in simple:

@@ -112,6 +112,15 @@ impl Tally {
         self.values += found.len();
     }
 
+    /// Counts what another one has compared, too.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.vectors += other.vectors;
+        self.values += other.values;
+        if other.worst.0 > self.worst.0 {
+            self.worst = other.worst;
+        }
+    }
+
     pub(crate) fn print(&self, name: &str) {
         let (deviation, place) = &self.worst;
         let (vectors, values) = (self.vectors, self.values);

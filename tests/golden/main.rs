@@ -1,9 +1,12 @@
 //! Against the golden files of this directory: what PyTorch, Keras and exact arithmetic answer.
 
 mod file;
+mod lists;
 mod metrics;
+mod norms;
 mod objectives;
 mod optimizers;
 mod training;
 mod tuning;
+mod units;
 mod values;

@@ -35,6 +35,10 @@ pub(crate) fn tensors(node: &Node, params: &[f32], state: &[f32]) -> Vec<(&'stat
                 ("num_batches_tracked", vec![count[0] + count[1] * (1 << 24) as f32]),
             ]
         }
+        Layer::LayerNorm(_) => vec![
+            ("weight", node.weights.of(params)[..width].to_vec()),
+            ("bias", node.bias.of(params)[..width].to_vec()),
+        ],
         _ => Vec::new(),
     }
 }
@@ -64,6 +68,10 @@ pub(crate) fn load(network: &Network<'_>, file: &File, prefix: &str, params: &mu
                 state[..width].copy_from_slice(&read("running_mean").unwrap());
                 state[padded(width)..][..width].copy_from_slice(&read("running_var").unwrap());
                 state[2 * padded(width)] = read("num_batches_tracked").unwrap()[0];
+            }
+            Layer::LayerNorm(_) => {
+                node.weights.of_mut(params)[..width].copy_from_slice(&weight.unwrap());
+                node.bias.of_mut(params)[..width].copy_from_slice(&bias.unwrap());
             }
             _ => {}
         }

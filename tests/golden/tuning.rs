@@ -15,7 +15,7 @@ fn tuning_steps() {
     for (config, options) in file.about["configs"].as_object().unwrap() {
         let rows = options["rows"].as_u64().unwrap() as usize;
         let statistics = if options["running"] == true { Statistics::Running } else { Statistics::Batch };
-        let scope = Scope { first: options["first"].as_u64().unwrap() as usize, statistics };
+        let scope = Scope { first: options["first"].as_u64().unwrap() as usize, statistics, lists: false };
         for level in Level::available() {
             ten_steps(&file, config, scope, rows, level, &mut tally);
             runs += 1;

@@ -7,7 +7,7 @@ use evenkeel::kernels::activation;
 use evenkeel::layer::Activation;
 use evenkeel::split::Serial;
 
-pub(crate) const ALL: [Activation; 7] = [
+pub(crate) const ALL: [Activation; 22] = [
     Activation::Relu,
     Activation::LeakyRelu { slope: 0.01 },
     Activation::LeakyRelu { slope: 2.0 },
@@ -15,6 +15,21 @@ pub(crate) const ALL: [Activation; 7] = [
     Activation::Tanh,
     Activation::Gelu,
     Activation::Silu,
+    Activation::Elu { alpha: 1.0 },
+    Activation::Elu { alpha: 0.3 },
+    Activation::Selu,
+    Activation::Celu { alpha: 1.0 },
+    Activation::Celu { alpha: 2.5 },
+    Activation::GeluTanh,
+    Activation::Softplus { beta: 1.0 },
+    Activation::Softplus { beta: 0.7 },
+    Activation::Softsign,
+    Activation::HardSigmoid,
+    Activation::HardSwish,
+    Activation::Relu6,
+    Activation::Mish,
+    Activation::ThresholdedRelu { theta: 0.0 },
+    Activation::ThresholdedRelu { theta: 0.6 },
 ];
 
 /// One length, of which whole groups are computed and a rest stays as it was.

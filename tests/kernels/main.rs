@@ -16,10 +16,13 @@ mod gradients;
 mod invariance;
 mod layout;
 mod losses;
+mod noise;
+mod norms;
 mod optimizer;
 #[cfg(feature = "rules")]
 mod penalty;
 mod random;
 mod refusals;
 mod softmax;
+mod sparse;
 mod tiles;

@@ -60,6 +60,18 @@ fn initialisers_and_activations() {
     }
 }
 
+/// The less usual activations learn, too.
+#[test]
+fn more_activations() {
+    let data = toy(Loss::CrossEntropy);
+    let names = "elu selu celu gelu_tanh softplus softsign hard_sigmoid hard_swish relu6 mish thresholded_relu(0.1)";
+    for kind in names.split_whitespace() {
+        let mut model = Mlp::new(4, text::parse(&format!("dense(16) {kind} dense(3)")).unwrap()).unwrap();
+        let (first, best) = fit(&mut model, Optimizer::ADAM, 0.02, Loss::CrossEntropy, &data);
+        assert!(best.val_accuracy.unwrap() > 0.95, "{kind}: {first:?} {best:?}");
+    }
+}
+
 /// Penalties keep weights smaller, L2 and decoupled decay alike, and leave biases alone unless asked.
 #[test]
 fn penalties() {

@@ -1,9 +1,11 @@
 //! Training as a whole: learning, stopping, interruption, bad numbers, memory.
 
 mod augmentation;
+mod averages;
 mod failures;
 mod interrupted;
 mod learning;
+mod lists;
 mod memory;
 mod observers;
 mod refusals;

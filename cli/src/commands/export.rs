@@ -51,11 +51,14 @@ pub fn export(context: &Context<'_>, source: &Source<'_>, wanted: Export<'_>) ->
         let probe = match &source.data.data {
             None => None,
             Some(_) => {
-                let names = Names { features: &note.features, classes: &net.classes, encoding: Some(&note.encoding) };
-                Some(rows::read_inputs(source.data, names, net.network().inputs())?.0.inputs)
+                let inputs = net.network().inputs();
+                let encoding = Some(&note.encoding);
+                let names = Names { features: &note.features, classes: &net.classes, inputs, encoding };
+                Some(rows::read_inputs(source.data, names, inputs)?.0)
             }
         };
-        let fold = || model::fold(&net, weights, &note, probe.as_deref(), context.level, context.pool);
+        let probe = probe.as_ref().map(|table| table.any_inputs()).transpose()?;
+        let fold = || model::fold(&net, weights, &note, probe, context.level, context.pool);
         let folded = context.pool.enter(fold).map_err(|failure| Failure::at(failure.kind, &path, failure))?;
         (folded.0, Some(folded.1))
     };

@@ -157,6 +157,7 @@ fn describe(op: &Op<'_>) -> (String, Value) {
         }
         Op::ScaleShift { features, .. } => named("scale_shift", *features),
         Op::Activation { features, activation } => named(activation.name(), *features),
+        Op::LayerNorm { features, .. } => named("layer_norm", *features),
         Op::Softmax { features } => named("softmax", *features),
         Op::LogSoftmax { features } => named("log_softmax", *features),
         _ => named("unknown", 0),

@@ -15,7 +15,7 @@ pub(crate) struct Builder<'a> {
     /// For each row and column of inputs a number, the number of its category, or NaN where it is missing.
     inputs: Vec<f32>,
     /// What each column of inputs is: categories, or numbers.
-    kinds: Vec<Option<Categories>>,
+    kinds: Vec<Option<Box<Categories>>>,
     /// Whether the first row still has to say which columns are categories.
     undecided: bool,
     labels: Option<Labels>,
@@ -29,8 +29,8 @@ pub(crate) struct Builder<'a> {
     seen: u64,
     /// Rows before this file.
     before: u64,
-    /// Where this file has the columns of the first.
-    places: Vec<usize>,
+    /// Where this file has the columns of the first, if elsewhere.
+    places: Option<Vec<usize>>,
     named: bool,
     rows: usize,
     scratch: Vec<f64>,
@@ -76,15 +76,15 @@ impl<'a> Builder<'a> {
             // A trained model's names go before those of the file, which may have none.
             let name = options.features.as_ref().and_then(|names| names.get(at)).unwrap_or(&plan.names[c]);
             match &options.categories {
-                Some(known) => known.get(name).map(|names| Categories::new(Some(names))),
-                None => plan.categorical.contains(&c).then(|| Categories::new(None)),
+                Some(known) => known.get(name).map(|names| Box::new(Categories::new(Some(names)))),
+                None => plan.categorical.contains(&c).then(|| Box::new(Categories::new(None))),
             }
         });
         let kinds = kinds.collect();
         let weights = plan.weight.map(|_| Vec::new());
         Ok(Self {
             file: file.to_owned(),
-            places: (0..plan.names.len()).collect(),
+            places: None,
             plan,
             options,
             inputs: Vec::new(),
@@ -122,9 +122,9 @@ impl<'a> Builder<'a> {
                 let missing = first.iter().find(|name| !index.contains_key(name.as_str()));
                 return other(format!("has no column {:?}", clip(missing.map_or("", |name| name).as_bytes())));
             };
-            self.places = places;
+            self.places = Some(places);
         } else {
-            self.places = (0..first.len()).collect();
+            self.places = None;
         }
         (self.file, self.before) = (file.to_owned(), self.seen);
         Ok(())
@@ -137,9 +137,9 @@ impl<'a> Builder<'a> {
 
     /// Takes a row of text fields, as many as there are columns.
     pub(crate) fn push_text<'f>(&mut self, place: Place, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Error> {
-        let places = std::mem::take(&mut self.places);
+        let Some(places) = self.places.take() else { return self.push_fields(place, field) };
         let result = self.push_fields(place, |c| field(places[c]));
-        self.places = places;
+        self.places = Some(places);
         result
     }
 
@@ -281,6 +281,7 @@ impl<'a> Builder<'a> {
         let categories = found.into_iter().map(|(at, categories)| (name(at), categories)).collect();
         let table = Table {
             inputs: values,
+            lists: None,
             rows: self.rows,
             cols,
             categories,
@@ -298,7 +299,7 @@ impl<'a> Builder<'a> {
         for (&c, kind) in self.plan.inputs.iter().zip(&mut self.kinds) {
             let text = text(&self.file, place, c, field(c))?;
             if text.parse::<f64>().is_err() && !is_missing(text, &self.options.missing_as) {
-                *kind = Some(Categories::new(None));
+                *kind = Some(Box::new(Categories::new(None)));
             }
         }
         Ok(())
@@ -341,12 +342,12 @@ fn category(id: Option<u32>) -> f32 {
 
 /// Rows with an input for each category in the place of its number, their width, and the categories of each column that
 /// has some. What is NaN there is none of the categories.
-fn one_hot(inputs: Vec<f32>, kinds: Vec<Option<Categories>>) -> (Vec<f32>, usize, Vec<(usize, Vec<String>)>) {
+fn one_hot(inputs: Vec<f32>, kinds: Vec<Option<Box<Categories>>>) -> (Vec<f32>, usize, Vec<(usize, Vec<String>)>) {
     let columns = kinds.len();
     if kinds.iter().all(Option::is_none) {
         return (inputs, columns, Vec::new());
     }
-    let kinds: Vec<_> = kinds.into_iter().map(|kind| kind.map(Categories::finish)).collect();
+    let kinds: Vec<_> = kinds.into_iter().map(|kind| kind.map(|kind| kind.finish())).collect();
     let width = kinds.iter().map(|kind| kind.as_ref().map_or(1, |(names, _)| names.len())).sum();
     let mut rows = Vec::with_capacity(inputs.len() / columns * width);
     for row in inputs.chunks_exact(columns) {

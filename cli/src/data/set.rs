@@ -6,7 +6,7 @@ use super::builder::{Builder, Built};
 use super::columns::Plan;
 use super::error::Error;
 use super::source::{Format, Source};
-use super::{Options, Part, csv, idx, npy, parquet};
+use super::{Options, Part, csv, idx, npy, parquet, svm};
 
 /// The files that a path means: itself if it exists, else those of a list with commas, else those that a pattern such as
 /// `logs/*.csv` fits, in the order of their names.
@@ -51,17 +51,34 @@ impl<'a> Set<'a> {
         part: Part<'a>,
     ) -> Result<Built, Error> {
         let mut set = Self { options, part, builder: None };
+        let mut lists = None;
         let (mut labels, mut count) = (Vec::new(), 0);
         for source in sources {
             let source = source?;
             labels.extend(source.labels().map(str::to_owned));
+            let last = source.name().to_owned();
             count += 1;
             match source.format() {
                 Format::Csv => csv::read(source, &mut set)?,
                 Format::Npy => npy::read(source, &mut set)?,
                 Format::Idx => idx::read(source, &mut set)?,
                 Format::Parquet => parquet::read(source, &mut set)?,
+                Format::Svm => {
+                    let refuse = |option| Err(Error::SvmOption { file: source.name().to_owned(), option });
+                    match part {
+                        Part::Labels { .. } => return refuse("--labels"),
+                        Part::Table if count > 1 => return refuse("another file"),
+                        Part::Table => lists = Some(svm::read(source, options)?),
+                    }
+                    continue;
+                }
             }
+            if lists.is_some() {
+                return Err(Error::SvmOption { file: last, option: "another file" });
+            }
+        }
+        if let Some(lists) = lists {
+            return Ok(lists);
         }
         let mut built = set.builder.map(Builder::finish).transpose()?.unwrap_or_default();
         // An archive without labels among those with some: then they come from elsewhere.

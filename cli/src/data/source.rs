@@ -21,6 +21,8 @@ pub enum Format {
     Npy,
     /// The array file of the MNIST data sets.
     Idx,
+    /// Text, index lists in the form of svmlight and libsvm: told by the name.
+    Svm,
     /// Apache Parquet.
     Parquet,
 }
@@ -107,7 +109,7 @@ impl<'a> Source<'a> {
         }
         let start = plain.peek(PEEK)?;
         plain.format = format_of(&plain.name, &start)?;
-        if plain.format == Format::Csv && start.starts_with(b"\xef\xbb\xbf") {
+        if matches!(plain.format, Format::Csv | Format::Svm) && start.starts_with(b"\xef\xbb\xbf") {
             plain.consume(3);
         }
         Ok(plain)
@@ -260,6 +262,8 @@ fn format_of(name: &str, start: &[u8]) -> Result<Format, Error> {
                     "named .npy but does not start as NPY files do",
                     "save the array with numpy.save, or rename a CSV file to .csv",
                 )
+            } else if [".svm", ".svmlight", ".libsvm"].iter().any(|end| bare.ends_with(end)) {
+                Ok(Format::Svm)
             } else {
                 Ok(Format::Csv)
             }

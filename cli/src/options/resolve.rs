@@ -2,7 +2,7 @@
 //! together is refused.
 
 use evenkeel::fit::{Monitor, Trainer};
-use evenkeel::train::{Clip, Rules};
+use evenkeel::train::{Averaging, Clip, Rules};
 use evenkeel::{EarlyStopping, Init, Level, Loss};
 use serde::Serializer;
 
@@ -40,6 +40,9 @@ impl TrainOptions {
         if self.optimizer.is_some() && !self.same_optimizer(&base) {
             (base.lr, base.momentum, base.nesterov, base.weight_decay) = (None, None, None, None);
         }
+        if self.swa.is_some() || self.ema.is_some() {
+            (base.swa, base.ema) = (None, None);
+        }
         if self.max_norm.is_some() || self.constraint.is_some() {
             (base.max_norm, base.constraint) = (None, None);
         }
@@ -68,6 +71,8 @@ impl TrainOptions {
             test_split: share(self.tests_elsewhere(), self.test_share()),
             standardize: Some(standardize),
             net: Some(net),
+            // The network's text says it all.
+            dialect: None,
             init: self.from.is_none().then(|| self.init_name().to_owned()),
             loss: Some(loss.into()),
             mixup: Some(self.mixup.unwrap_or(0.0)),
@@ -125,7 +130,9 @@ impl TrainOptions {
         self.epochs.unwrap_or(200)
     }
 
-    fn batch(&self) -> usize {
+    /// Rows of a batch.
+    #[must_use]
+    pub fn batch(&self) -> usize {
         self.batch.unwrap_or(64)
     }
 
@@ -145,7 +152,7 @@ impl TrainOptions {
         let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
         let tests_elsewhere = self.tests_elsewhere();
         let weighted = self.class_weight.is_some() || self.weight_column.is_some();
-        let mistakes: [(bool, &str); 18] = [
+        let mistakes: [(bool, &str); 21] = [
             (
                 self.weight_mean.is_some() && !weighted,
                 "--weight-mean says what weighted losses are divided by: it needs --class-weight or --weight-column",
@@ -185,6 +192,9 @@ impl TrainOptions {
                 outside(self.checkpoint_seconds, |seconds| (0.0..=1e9).contains(&seconds)),
                 "--checkpoint-seconds must be 0 or a positive number",
             ),
+            (self.micro_batch == Some(0), "--micro-batch must be at least 1 row"),
+            (outside(self.ema, |decay| (0.0..1.0).contains(&decay)), "--ema is a share: from 0 to below 1"),
+            (both(self.swa.is_some(), self.ema.is_some()), "choose one of --swa and --ema"),
             (self.init.is_some() && self.from.is_some(), "--init makes new weights, --from brings them: choose one"),
         ];
         match mistakes.iter().find(|(mistaken, _)| *mistaken) {
@@ -242,7 +252,13 @@ impl TrainOptions {
             monitor,
             restore_best: self.restore_best.unwrap_or(true),
             level,
-            // The whole network, whole batches.
+            part: self.micro_batch,
+            averaging: match (self.swa, self.ema) {
+                (Some(from), _) => Averaging::Swa { from },
+                (None, Some(decay)) => Averaging::Ema { decay },
+                (None, None) => Averaging::None,
+            },
+            // The whole network.
             ..Trainer::new(loss)
         })
     }

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use evenkeel::data::{Batches, order};
 use evenkeel::fit::{Run, Trainer};
 use evenkeel::interchange::{InterchangeError, resume};
+use evenkeel::kernels::accumulate::fits;
+use evenkeel::layer::NormMode;
 use evenkeel::model::Standardize;
-use evenkeel::{Level, Mlp, Network, Serial, text};
+use evenkeel::{Error, Layer, Level, Mlp, Network, Serial, text};
 
 use crate::error::{Failure, Kind};
 use crate::history;
 use crate::model::{self, Note};
 use crate::options::TrainOptions;
-use crate::rows::{self, Names, Sets};
+use crate::rows::{self, Names, Set, Sets};
 
 /// What a run starts from.
 #[derive(Clone, Debug)]
@@ -48,6 +50,7 @@ impl Plan {
             Some(base) => given.over(base)?,
             None => given.clone(),
         };
+        spell_out(&mut options)?;
         let Some(from) = options.from.clone() else {
             return Ok(Self { options, origin: Origin::New, out: folder(out)? });
         };
@@ -88,6 +91,7 @@ impl Plan {
                 }
             };
             options = given.over(&base)?;
+            spell_out(&mut options)?;
             // The run began where its configuration says; this checkpoint is only a stop on the way.
             (options.from, options.init) = (base.from, base.init);
         } else if from.canonicalize().ok() == out.join("model.safetensors").canonicalize().ok() {
@@ -127,6 +131,16 @@ pub fn read_config(path: &Path) -> Result<TrainOptions, Failure> {
     })
 }
 
+/// Writes the dialect into the network's text, if there is one: from there on it stands for itself.
+fn spell_out(options: &mut TrainOptions) -> Result<(), Failure> {
+    if let (Some(net), Some(dialect)) = (&options.net, options.dialect) {
+        let layers = text::parse_in(net, dialect.into())
+            .map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))?;
+        (options.net, options.dialect) = (Some(text::print(&layers)), None);
+    }
+    Ok(())
+}
+
 fn parse_net(net: &str) -> Result<Vec<evenkeel::Layer>, Failure> {
     text::parse(net).map_err(|error| Failure::new(Kind::Usage, format_args!("--net: {error}")))
 }
@@ -151,13 +165,18 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Run(run, _) => Some(&run.model),
     };
     let classes = known.map_or(&[][..], |model| &model.classes);
-    let sets = rows::read(options, Names { classes, ..Names::default() })?;
+    let inputs = known.map_or(0, |model| model.network().inputs());
+    let sets = rows::read(options, Names { classes, inputs, ..Names::default() })?;
     let trainer = options.trainer(sets.loss, level)?;
-    let inputs = sets.train.set.features;
+    let inputs = sets.train.set.features();
     let mut seconds = Vec::new();
     let run = match origin {
         Origin::New => {
-            let layers = parse_net(options.net.as_deref().unwrap_or(&standard_net(sets.outputs)))?;
+            let layers = match (options.net.as_deref(), options.dialect) {
+                (None, Some(dialect)) => text::parse_in(&standard_net(sets.outputs), dialect.into())
+                    .map_err(|error| Failure::new(Kind::Usage, error))?,
+                (net, _) => parse_net(net.unwrap_or(&standard_net(sets.outputs)))?,
+            };
             check_ends(&Network::new(inputs, &layers)?, &sets)?;
             check_memory(&Network::new(inputs, &layers)?, &trainer)?;
             let mut model = Mlp::new(inputs, layers)?;
@@ -165,8 +184,9 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
                 model.init(options.init()?, options.seed());
             }
             model.classes.clone_from(&sets.classes);
-            if options.standardize.unwrap_or(true) {
-                model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs));
+            // Lists are taken as they are, numbers are standardised unless the options say otherwise.
+            if options.standardize.unwrap_or(matches!(sets.train.set, Set::Plain(_))) {
+                model.standardize = Some(standardisation(&sets)?);
             }
             if options.init_is_lsuv() {
                 suit_to_data(&mut model, &sets, options, level)?;
@@ -176,10 +196,13 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         Origin::Weights(model) => {
             check_ends(&model.network(), &sets)?;
             check_memory(&model.network(), &trainer)?;
-            let mut model = (**model).clone();
+            let mut model = match options.dialect {
+                Some(dialect) => model.to_dialect(dialect.into(), options.batch())?,
+                None => (**model).clone(),
+            };
             model.classes.clone_from(&sets.classes);
             match (&model.standardize, options.standardize) {
-                (None, Some(true)) => model.standardize = Some(Standardize::learn(&sets.train.set.inputs, inputs)),
+                (None, Some(true)) => model.standardize = Some(standardisation(&sets)?),
                 (Some(_), Some(false)) => return Err(standardised()),
                 _ => {}
             }
@@ -205,6 +228,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
         }
     };
     check_fit(&run, &sets)?;
+    check_lists(&run, &sets)?;
     let resolved = options.resolved(sets.loss, text::print(run.model.layers()), run.model.standardize.is_some());
     let note = Note::new(&run.model, &sets.features, &sets.encoding, sets.loss);
     Ok(Started { sets, run, note, resolved, seconds })
@@ -215,13 +239,20 @@ fn suit_to_data(model: &mut Mlp, sets: &Sets, options: &TrainOptions, level: Lev
     const ROWS: usize = 256;
     let mut rows = order(sets.train.set.rows(), options.seed(), 0, true);
     rows.truncate(ROWS);
-    let rows = sets.train.set.subset(&rows);
-    let suited = model.init_lsuv(level, &Serial, &rows.inputs, options.seed());
+    let rows = sets.train.set.subset(&rows)?;
+    let suited = model.init_lsuv(level, &Serial, &rows.as_values()?, options.seed());
     suited.map_err(|error| Failure::new(Kind::Data, format_args!("--init lsuv: {error}")))
 }
 
 fn standard_net(outputs: usize) -> String {
     format!("dense(64) bn relu dropout(0.2) dense(64) bn relu dropout(0.2) dense({outputs})")
+}
+
+/// Mean and deviation of the training rows.
+fn standardisation(sets: &Sets) -> Result<Standardize, Failure> {
+    let why = "index lists are not standardised: their zeros would become other numbers, and all of them would count";
+    let set = sets.train.set.plain("--standardize true", why)?;
+    Ok(Standardize::learn(&set.inputs, set.features))
 }
 
 fn standardised() -> Failure {
@@ -233,9 +264,9 @@ fn standardised() -> Failure {
 fn check_ends(network: &Network<'_>, sets: &Sets) -> Result<(), Failure> {
     let (inputs, outputs) = (network.inputs(), network.outputs());
     let mut problem = None;
-    if inputs != sets.train.set.features {
+    if inputs != sets.train.set.features() {
         problem =
-            Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features));
+            Some(format!("the network takes {inputs} inputs, {} has {}", sets.train.name, sets.train.set.features()));
     } else if outputs != sets.outputs {
         let what = match sets.loss {
             loss if loss.takes_classes() => "classes",
@@ -267,7 +298,8 @@ fn check_memory(network: &Network<'_>, trainer: &Trainer) -> Result<(), Failure>
 
 /// A run stopped within an epoch goes on there: the data must still have as many batches.
 fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
-    let batches = Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm())?;
+    let batches =
+        Batches::plan(sets.train.set.rows(), run.trainer.batch, run.trainer.scope.joins_rows(&run.model.network()))?;
     let steps = u64::from(run.progress.epoch) * batches.count() as u64 + run.progress.batch as u64;
     // All batches of an epoch done is a position too: the validation comes next.
     if run.progress.batch <= batches.count() && run.progress.step == steps {
@@ -282,20 +314,56 @@ fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
     Err(Failure::at(Kind::Usage, path, message))
 }
 
+/// Index lists are read by a dense layer, as they are.
+fn check_lists(run: &Run, sets: &Sets) -> Result<(), Failure> {
+    let first = run.model.layers().first();
+    let problem = match (&sets.train.set, first) {
+        (Set::Plain(_), _) => return Ok(()),
+        _ if run.trainer.mixup > 0.0 || run.trainer.jitter > 0.0 => {
+            let message = "--mixup and --jitter make other numbers of ones and zeros: they do not go with index lists";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        _ if run.model.standardize.is_some() => evenkeel::Error::ListsStandardized,
+        (_, Some(first)) if !matches!(first, evenkeel::Layer::Dense { .. }) => {
+            evenkeel::Error::ListsFirst { name: first.name() }
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Kind::Usage, format_args!("{}: {problem}", sets.train.name)))
+}
+
+/// Whether all batches can be computed in parts of so many rows.
+fn check_parts(network: &Network<'_>, batches: &Batches, part: usize) -> Result<(), Failure> {
+    let refuse = |error: Error| Err(Failure::new(Kind::Usage, format_args!("--micro-batch {part}: {error}")));
+    let lengths = || (0..batches.count()).map(|index| batches.range(index).len());
+    if let Some(rows) = lengths().find(|rows| !fits(*rows, part.min(*rows))) {
+        return refuse(Error::Parts { rows, part });
+    }
+    let ghosts = |layer: &Layer| matches!(layer, Layer::BatchNorm(bn) if matches!(bn.mode, NormMode::Ghost { rows } if lengths().any(|len| len > rows + 1)));
+    match network.layers().iter().position(ghosts) {
+        Some(layer) if part < batches.largest() => refuse(Error::GhostParts { layer }),
+        _ => Ok(()),
+    }
+}
+
 /// What the first step would refuse, before files are written.
 fn check_fit(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let outputs = run.model.network().outputs();
-    Batches::plan(sets.train.set.rows(), run.trainer.batch, run.model.network().has_batch_norm()).map_err(|error| {
-        let rows = sets.train.set.rows();
+    let (rows, network) = (sets.train.set.rows(), run.model.network());
+    let joins = run.trainer.scope.joins_rows(&network);
+    let batches = Batches::plan(rows, run.trainer.batch, joins).map_err(|error| {
         Failure::new(Kind::Usage, format_args!("--batch {} of {rows} rows: {error}", run.trainer.batch))
     })?;
+    if let Some(part) = run.trainer.part {
+        check_parts(&network, &batches, part)?;
+    }
     for rows in [Some(&sets.train), sets.validation.as_ref(), sets.test.as_ref()].into_iter().flatten() {
         let view = rows.set.view()?;
         view.targets
             .check(run.trainer.rules.loss, view.rows(), outputs)
             .map_err(|error| Failure::new(Kind::Data, format_args!("{}: {error}", rows.name)))?;
-        if rows.set.features != sets.train.set.features {
-            let (found, expected) = (rows.set.features, sets.train.set.features);
+        if rows.set.features() != sets.train.set.features() {
+            let (found, expected) = (rows.set.features(), sets.train.set.features());
             let message = format!("{}: {found} inputs, the training rows have {expected}", rows.name);
             return Err(Failure::new(Kind::Data, message));
         }

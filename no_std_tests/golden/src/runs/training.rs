@@ -58,7 +58,7 @@ const EVERY: &[Layer] = &[
     Layer::Activation(Activation::Tanh),
     Layer::dense(18),
     Layer::Activation(Activation::LeakyRelu { slope: 0.1 }),
-    Layer::BatchNorm(BatchNorm { eps: 1e-2, momentum: None, unbiased: true }),
+    Layer::BatchNorm(BatchNorm { eps: 1e-2, momentum: None, unbiased: true, ..BatchNorm::TORCH }),
     Layer::dense(7),
     Layer::Activation(Activation::Sigmoid),
     Layer::dense(6),
