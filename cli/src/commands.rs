@@ -158,7 +158,10 @@ fn of_set(
     let made = match loss {
         loss if loss.link() != Link::None => probabilities(context.level, model, values),
         // Outputs are logarithms of rates.
-        Loss::Poisson => Ok(values.iter_mut().for_each(|value| *value = f64::from(*value).exp() as f32)),
+        Loss::Poisson => {
+            values.iter_mut().for_each(|value| *value = f64::from(*value).exp() as f32);
+            Ok(())
+        }
         _ => Ok(()),
     };
     let measured = made.and_then(|()| Ok(measure(values, &classes, rows, loss, &model.classes, choice)?));

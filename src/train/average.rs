@@ -40,7 +40,9 @@ impl Averaging {
         }
     }
 
-    pub(crate) fn is_valid(self) -> bool {
+    /// Whether its figure is in range.
+    #[must_use]
+    pub fn is_valid(self) -> bool {
         match self {
             Averaging::Ema { decay } => (0.0..1.0).contains(&decay),
             _ => true,
