@@ -1,7 +1,7 @@
 //! Learning rates layer by layer, as PyTorch's parameter groups.
 
 use super::Rules;
-use crate::layer::{Layer, Network};
+use crate::layer::Network;
 
 /// A factor on the learning rate of each layer: 1 unless something else is set.
 ///
@@ -101,8 +101,7 @@ impl Rules {
                 return Some("the factor of a layer's learning rate must be 0 or positive");
             }
             let Some(network) = network else { continue };
-            let layers = network.layers().get(first..end.min(network.layers().len())).unwrap_or_default();
-            if !layers.iter().any(|layer| matches!(layer, Layer::Dense { .. } | Layer::BatchNorm(_))) {
+            if !network.nodes().any(|node| (first..end).contains(&node.index) && node.weights.len > 0) {
                 return Some(
                     "a layer-wise learning rate names layers without parameters: count from 0, over all layers",
                 );

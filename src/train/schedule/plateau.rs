@@ -100,7 +100,8 @@ impl Plateau {
             state.wait = 0;
         }
         let better = match state.best {
-            // Both begin with the worst value there is.
+            // PyTorch begins with the worst value there is, Keras with none; its first NaN would stay the best for ever.
+            None if keras => !value.is_nan(),
             None => value.is_finite() || value == if mode == Mode::Min { f64::NEG_INFINITY } else { f64::INFINITY },
             Some(best) => self.better(mode, value, best),
         };
