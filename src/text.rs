@@ -246,19 +246,24 @@ fn unknown(name: &str) -> String {
     message
 }
 
-/// Edit distance (Levenshtein), for suggestions.
+/// Edit distance for suggestions: letters added, left out, changed, or two neighbours exchanged (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    // Rows for the letters of `a`, the two before the current one kept.
+    let mut rows = [alloc::vec![0; b.len() + 1], alloc::vec![0; b.len() + 1], (0..=b.len()).collect::<Vec<usize>>()];
+    for i in 0..a.len() {
+        rows.rotate_left(1);
+        let [older, before, row] = &mut rows;
         row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let cost = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        for j in 0..b.len() {
+            let changed = before[j] + usize::from(a[i] != b[j]);
+            row[j + 1] = changed.min(before[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                row[j + 1] = row[j + 1].min(older[j - 1] + 1);
+            }
         }
     }
-    row[b.len()]
+    rows[2][b.len()]
 }
 
 /// The arguments of one layer (or of an optimiser, or a schedule): by position first, then by name.

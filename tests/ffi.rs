@@ -297,7 +297,7 @@ fn an_image_that_is_wrong_is_refused_with_its_own_status() {
     assert_eq!(says(whole - 1, 0, &|_| (), false), Status::ImageLength);
     assert_eq!(says(whole + 1, 0, &|_| (), false), Status::ImageLength);
     assert_eq!(says(whole, 0, &|image| image[0] = b'k', true), Status::ImageMagic);
-    assert_eq!(says(whole, 0, &|image| image[4] = 2, true), Status::ImageVersion);
+    assert_eq!(says(whole, 0, &|image| image[4] = 3, true), Status::ImageVersion);
     assert_eq!(says(whole, 0, &|image| image[6] = 2, true), Status::ImageContract);
     assert_eq!(says(whole, 0, &|image| image[whole - 1] ^= 1, false), Status::ImageChecksum);
     assert_eq!(says(whole, 0, &|image| image[24] = 5, true), Status::ImageField);

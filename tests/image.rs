@@ -14,7 +14,7 @@ use evenkeel::Level;
 use evenkeel::export::{Options, Precision, Precisions, Standardisation, export};
 use evenkeel::image::{Aligned, AlignedBytes, Image, ImageError, checksum};
 use evenkeel::infer::Net;
-use evenkeel::layer::{Activation, BatchNorm, Layer, Network, PRelu};
+use evenkeel::layer::{Activation, BatchNorm, Layer, LayerNorm, Network, PRelu};
 use evenkeel::split::Serial;
 use exercise::image::{mend, view};
 
@@ -49,6 +49,9 @@ fn image_of(inputs: usize, layers: &[Layer], options: &Options<'_>) -> AlignedBy
                     node.weights.of_mut(&mut params)[at] = value();
                 }
             }
+            if let Layer::LayerNorm(_) = node.layer {
+                node.weights.of_mut(&mut params)[output] = 1.5 + value();
+            }
             if let Layer::BatchNorm(_) = node.layer {
                 let width = node.weights.len;
                 node.weights.of_mut(&mut params)[output] = 1.5 + value();
@@ -69,7 +72,7 @@ fn image_of(inputs: usize, layers: &[Layer], options: &Options<'_>) -> AlignedBy
 }
 
 /// The committed images, with a hash of their outputs on an exact level.
-fn seeds() -> [(&'static str, AlignedBytes, u64); 7] {
+fn seeds() -> [(&'static str, AlignedBytes, u64); 8] {
     let f16 = Options { precision: Precisions::All(Precision::F16), ..Options::default() };
     let bn = Layer::BatchNorm(BatchNorm::TORCH);
     let act = Layer::Activation;
@@ -95,6 +98,15 @@ fn seeds() -> [(&'static str, AlignedBytes, u64); 7] {
         Layer::PRelu(PRelu::TORCH),
         Layer::dense(3),
         Layer::PRelu(PRelu::KERAS),
+    ];
+    let ln = Layer::LayerNorm;
+    let layer_norm = [
+        ln(LayerNorm::KERAS),
+        Layer::dense(18),
+        ln(LayerNorm::TORCH),
+        act(Activation::Relu),
+        Layer::dense(3),
+        ln(LayerNorm::TORCH),
     ];
     let activations = [
         act(Activation::Mish),
@@ -128,6 +140,7 @@ fn seeds() -> [(&'static str, AlignedBytes, u64); 7] {
         ("identity", image_of(3, &[Layer::Dropout { rate: 0.5 }], &Options { note: "nothing", ..f16 }), IDENTITY),
         ("activations", image_of(6, &activations, &Options::default()), ACTIVATIONS),
         ("prelu", image_of(5, &prelu, &f16), PRELU),
+        ("layer_norm", image_of(5, &layer_norm, &f16), LAYER_NORM),
     ]
 }
 
@@ -137,6 +150,7 @@ const EVERYTHING: u64 = 0x6cab_9855_106a_27f0;
 const SCALE: u64 = 0x6248_6ffe_ca14_be00;
 const PRELU: u64 = 0x8e6f_d221_3e7f_c004;
 const ACTIVATIONS: u64 = 0x8ba9_f4cc_21e7_d953;
+const LAYER_NORM: u64 = 0xb57e_f399_abec_dc72;
 const IDENTITY: u64 = 0x3e37_c780_71fd_c528;
 
 fn directory() -> PathBuf {
@@ -192,7 +206,7 @@ fn seeds_are_replayed() {
         mend(&mut bytes);
         let _ = view(&bytes);
     }
-    assert!(images >= 7);
+    assert!(images >= 8);
 }
 
 /// The compiler checks an image, and sizes the buffers.

@@ -113,7 +113,7 @@ fn a_wrong_file_is_a_compile_error_with_its_reason() {
             b"\x89PNG\r\n\x1a\n".repeat(16),
             "this is not a .keel image: give a file that `evenkeel export` wrote",
         ),
-        ("newer", sealed(4, 9), "the image has format version 9, this evenkeel reads 1: export it again"),
+        ("newer", sealed(4, 9), "the image has format version 9, this evenkeel reads 1 to 2: export it again"),
         ("contract", sealed(6, 7), "the image was made for numeric contract 7, this evenkeel computes by 1"),
         (
             "infinite",

@@ -10,7 +10,8 @@ macro_rules! seeds {
         [$(($name, &Aligned(*include_bytes!(concat!("../fuzz/seeds/image/", $name, ".keel"))) as &Aligned<[u8]>)),*]
     };
 }
-const SEEDS: [(&str, &Aligned<[u8]>); 7] = seeds!("everything" "f16" "identity" "scale" "xor" "activations" "prelu");
+const SEEDS: [(&str, &Aligned<[u8]>); 8] =
+    seeds!("everything" "f16" "identity" "scale" "xor" "activations" "prelu" "layer_norm");
 
 #[test]
 fn one_row_has_the_bits_of_a_batch_on_every_level() {

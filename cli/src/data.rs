@@ -193,9 +193,12 @@ pub fn read(path: impl AsRef<Path>, options: &Options) -> Result<Table, Error> {
     let open = |files: Vec<PathBuf>| files.into_iter().map(|file| Source::open(&file));
     let labels = options.labels.as_deref().map(|labels| Ok((labels.display().to_string(), set::files(labels)?)));
     let labels = labels.transpose()?;
-    // A name misspelled is said before a large file is read.
+    // What is wrong with the beginning of a label file is said before a large file is read; a pipe can be opened only once.
     for file in labels.iter().flat_map(|(_, files)| files) {
-        Source::locate(&file.display().to_string(), file)?;
+        let name = file.display().to_string();
+        if Source::locate(&name, file)?.0.is_file() {
+            Source::open(file)?;
+        }
     }
     let mut built = Set::read(open(set::files(path)?), options, Part::Table)?;
     let (labels, files) = match labels {

@@ -115,10 +115,6 @@ pub fn measure(
 ) -> Result<Measured, Error> {
     let count = rows.set.rows();
     let outputs = values.len() / count.max(1);
-    // Margins tell classes apart, but are no probabilities, of which most of these metrics speak.
-    if loss.has_accuracy() && loss.link() == Link::None {
-        return Ok(Measured::Nothing);
-    }
     let labels = match rows.set.labels().unweighted() {
         Labels::Classes(labels) => labels.clone(),
         Labels::Values(targets) if !loss.has_accuracy() => {

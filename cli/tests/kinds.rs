@@ -106,7 +106,7 @@ fn regression() {
         let (a, b) = (set["loss"].as_f64().unwrap(), end[name]["loss"].as_f64().unwrap());
         assert!((a - b).abs() < 1e-5 && set["rows"] == end[name]["rows"], "{name}: {a} {b}");
     }
-    refused(dir, &["predict", "run", "--data", "line.csv", "--probabilities"], 2, "quantities");
+    refused(dir, &["predict", "run", "--data", "line.csv", "--probabilities"], 2, "no probabilities");
     // Two values a row.
     let args = ["train", "--data", "line.csv", "--target", "y,x2", "--epochs", "2", "--out", "two", "--json"];
     let end = last(&ok(dir, &args));

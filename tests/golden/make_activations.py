@@ -182,8 +182,10 @@ def main():
     with torch.no_grad():
         output, output64 = model.eval()(x), model.double().eval()(x.double())
     writer = Writer(HERE)
-    writer.tensors("prelu.safetensors", {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, {"net": net})
-    writer.tensors("prelu.cases.safetensors", {"input": x, "output": output, "output64": output64}, {"net": net, "inputs": inputs})
+    off = float(f"{((output - output64).abs().max() / output64.abs().max()).item():.1e}")
+    about = {"net": net, "inputs": inputs, "float32_error": off}
+    writer.tensors("prelu.safetensors", {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, about)
+    writer.tensors("prelu.cases.safetensors", {"input": x, "output": output, "output64": output64}, about)
     about = {"elementwise": list(elementwise()), "keras": keras.__version__, "float32_error": worst}
     writer.tensors("units.safetensors", tensors, about)
 

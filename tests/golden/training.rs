@@ -73,6 +73,9 @@ pub(crate) fn load(network: &Network<'_>, file: &File, prefix: &str, params: &mu
                 node.weights.of_mut(params)[..width].copy_from_slice(&weight.unwrap());
                 node.bias.of_mut(params)[..width].copy_from_slice(&bias.unwrap());
             }
+            Layer::PRelu(prelu) => {
+                node.weights.of_mut(params)[..prelu.slopes(width)].copy_from_slice(&weight.unwrap());
+            }
             _ => {}
         }
     }
@@ -223,7 +226,7 @@ fn inference() {
         }
         networks += 1;
     }
-    assert_eq!(networks, 16);
+    assert_eq!(networks, 17);
     tally.print(&format!("{networks} trained networks"));
 }
 
