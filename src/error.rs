@@ -189,8 +189,8 @@ pub enum Error {
         /// The loss.
         loss: &'static str,
     },
-    /// An optimiser beyond SGD and Adam, a penalty other than L2, or a constraint, in a build without the feature `rules`.
-    Rules,
+    /// Something beyond the basic optimisers, penalties, losses, layers and activations, in a build without the feature `toolbox`.
+    Toolbox,
     /// An index beyond the features, see [`IndexLists`](crate::kernels::sparse::IndexLists).
     Index {
         /// Row of the batch or data set, from 0.
@@ -368,8 +368,8 @@ impl fmt::Display for Error {
                 f,
                 "the loss {loss} contains {name} already: remove the last layer of the network, outputs are turned into probabilities after training"
             ),
-            Error::Rules => f.write_str(
-                "the optimiser, penalty or constraint is not compiled in: switch on the feature rules, or take SGD, Adam or AdamW with L2",
+            Error::Toolbox => f.write_str(
+                "the optimiser, penalty, loss, layer or activation is not compiled in: switch on the feature toolbox (infer::Single has the activations that it is asked for)",
             ),
             Error::Index { row, position, index, features } => write!(
                 f,

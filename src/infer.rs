@@ -8,6 +8,7 @@ mod single;
 
 pub use single::Single;
 
+use crate::TOOLBOX;
 use crate::error::{Error, check_len};
 use crate::image::{Image, Op, Weights};
 use crate::kernels::dense::{self, Dense};
@@ -240,17 +241,19 @@ fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [
             Ok(())
         }
         Op::Activation { features, activation } => {
-            activation::forward(level, split, activation, first(x, rows, features)?);
+            activation::check_compiled(Some(activation))?;
+            split.run([first(x, rows, features)?], [1 << 14], &|_, [x]| activation::some_forward(level, activation, x));
             Ok(())
         }
-        Op::PRelu { features, slopes } => {
+        Op::PRelu { features, slopes } if TOOLBOX => {
             prelu::forward(level, features, rows, false, slopes, first(x, rows, features)?)
         }
         Op::Softmax { features } => softmax::softmax(level, features, rows, first(x, rows, features)?),
         Op::LogSoftmax { features } => softmax::log_softmax(level, features, rows, first(x, rows, features)?),
-        Op::LayerNorm { features, eps, scale, shift } => {
+        Op::LayerNorm { features, eps, scale, shift } if TOOLBOX => {
             layernorm::layer_norm(level, features, rows, eps, scale, shift, first(x, rows, features)?)
         }
+        Op::PRelu { .. } | Op::LayerNorm { .. } => Err(Error::Toolbox),
         Op::Dense { .. } => Ok(()),
     }
 }

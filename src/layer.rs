@@ -232,6 +232,26 @@ impl<'a> Network<'a> {
         self.layers
     }
 
+    /// Whether every build trains it, also without the feature `toolbox`: dense, batch norm with the statistics of the batch or
+    /// frozen, dropout, softmax, ReLU, leaky ReLU, sigmoid, tanh, GELU, SiLU.
+    #[must_use]
+    pub const fn is_basic(&self) -> bool {
+        let mut index = 0;
+        while index < self.layers.len() {
+            let basic = match self.layers[index] {
+                Layer::Dense { .. } | Layer::Dropout { .. } | Layer::Softmax | Layer::LogSoftmax => true,
+                Layer::BatchNorm(bn) => !matches!(bn.mode, NormMode::Renorm(_) | NormMode::Ghost { .. }),
+                Layer::Activation(activation) => activation.is_basic(),
+                _ => false,
+            };
+            if !basic {
+                return false;
+            }
+            index += 1;
+        }
+        true
+    }
+
     /// Whether any layer is a batch norm with the statistics of its batch: then a training batch needs two rows or more.
     #[must_use]
     pub const fn has_batch_norm(&self) -> bool {

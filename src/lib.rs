@@ -79,6 +79,11 @@ pub mod split;
 pub mod text;
 pub mod train;
 
+/// Whether optimisers, losses, layers and activations beyond the basic ones are compiled in: firmware that picks them at run time
+/// would carry the code of all. Where a network, a loss or an image comes in, what is not there is refused with
+/// [`Error::Toolbox`].
+pub(crate) const TOOLBOX: bool = cfg!(feature = "toolbox");
+
 #[cfg(feature = "alloc")]
 pub use data::{Dataset, Labels, SparseDataset, View};
 pub use error::Error;

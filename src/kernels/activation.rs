@@ -3,18 +3,20 @@
 mod more;
 
 use super::math;
-use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::Activation;
 use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
+use crate::{Level, TOOLBOX};
 
 /// Values of a task: elementwise work is handed out in pieces of 64 KiB.
 const TASK: usize = 1 << 14;
 
 /// Applies `activation` to whole groups of sixteen values; a rest shorter than a group is left alone.
 pub fn forward(level: Level, split: &impl Split, activation: Activation, x: &mut [f32]) {
-    split.run([x], [TASK], &|_, [x]| some_forward(level, activation, x));
+    split.run([x], [TASK], &|_, [x]| {
+        if is_usual(activation) { usual_forward(level, activation, x) } else { more::forward(level, activation, x) }
+    });
 }
 
 /// Multiplies `dy` by the derivative. `saved` is the layer's input if [`Activation::keeps_input`], else its output;
@@ -30,22 +32,41 @@ pub fn backward(
     dy: &mut [f32],
 ) -> Result<(), Error> {
     check_len("saved activations", dy.len(), saved.len().min(dy.len()))?;
-    split.run([dy], [TASK], &|task, [dy]| some_backward(level, activation, &saved[task * TASK..], dy));
+    split.run([dy], [TASK], &|task, [dy]| {
+        let saved = &saved[task * TASK..];
+        if is_usual(activation) {
+            usual_backward(level, activation, saved, dy);
+        } else {
+            more::backward(level, activation, saved, dy);
+        }
+    });
     Ok(())
 }
 
-/// [`forward`] on the calling thread.
-#[inline]
-pub(crate) fn some_forward(level: Level, activation: Activation, x: &mut [f32]) {
-    if is_usual(activation) { usual_forward(level, activation, x) } else { more::forward(level, activation, x) }
+/// Refuses what networks and images cannot have in this build.
+pub(crate) fn check_compiled(activation: Option<Activation>) -> Result<(), Error> {
+    match activation {
+        Some(activation) if !TOOLBOX && !is_usual(activation) => Err(Error::Toolbox),
+        _ => Ok(()),
+    }
 }
 
-/// [`backward`] on the calling thread.
+/// [`forward`] on the calling thread, of an activation that has been checked.
+#[inline]
+pub(crate) fn some_forward(level: Level, activation: Activation, x: &mut [f32]) {
+    if is_usual(activation) {
+        usual_forward(level, activation, x);
+    } else if TOOLBOX {
+        more::forward(level, activation, x);
+    }
+}
+
+/// [`backward`] on the calling thread, of an activation that has been checked.
 #[inline]
 pub(crate) fn some_backward(level: Level, activation: Activation, saved: &[f32], dy: &mut [f32]) {
     if is_usual(activation) {
         usual_backward(level, activation, saved, dy);
-    } else {
+    } else if TOOLBOX {
         more::backward(level, activation, saved, dy);
     }
 }
@@ -53,15 +74,7 @@ pub(crate) fn some_backward(level: Level, activation: Activation, saved: &[f32],
 /// Whether an activation's loops stand here; the others are functions of their own (`more`), so that these stay small.
 #[inline(always)]
 const fn is_usual(activation: Activation) -> bool {
-    matches!(
-        activation,
-        Activation::Relu
-            | Activation::LeakyRelu { .. }
-            | Activation::Sigmoid
-            | Activation::Tanh
-            | Activation::Gelu
-            | Activation::Silu
-    )
+    activation.is_basic()
 }
 
 kernel! { fn usual_forward(activation: Activation, x: &mut [f32]) = usual_forward_body; }

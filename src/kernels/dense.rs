@@ -181,7 +181,7 @@ pub fn forward<W: Weight>(
 /// As [`forward`], with an activation applied to the outputs.
 ///
 /// # Errors
-/// As [`forward`].
+/// As [`forward`]; [`Error::Toolbox`] for an activation that is not compiled in.
 pub fn forward_then<W: Weight>(
     level: Level,
     split: &impl Split,
@@ -190,6 +190,7 @@ pub fn forward_then<W: Weight>(
     then: Option<Activation>,
     y: &mut [f32],
 ) -> Result<(), Error> {
+    activation::check_compiled(then)?;
     check(&dense, &x, y.len())?;
     let block = x.len().saturating_mul(LANES).max(1);
     let per_task = panels_per_task(dense.outputs, dense.inputs * x.len(), split.workers());

@@ -52,7 +52,7 @@ fn of_row<'x, S: Simd>(s: S, cols: usize, eps: f32, row: impl Iterator<Item = &'
         let d = masked(s, s.sub(s.load(x), shift), g, cols, 0.0);
         sums = [s.add(sums[0], d), s.add(sums[1], s.mul(d, d))];
     }
-    let sums = sums.map(|sum| s.splat(fold_sum(s, sum)));
+    let sums = [s.splat(fold_sum(s, sums[0])), s.splat(fold_sum(s, sums[1]))];
     let [shift, inv_std, offset, ..] = from_sums(s, count, eps, shift, sums);
     [shift, inv_std, offset]
 }
@@ -76,8 +76,7 @@ fn statistics_body<S: Simd>(
     let (x, _) = x.as_chunks::<LANES>();
     for (row, statistics) in statistics.as_chunks_mut::<STATISTICS>().0.iter_mut().enumerate() {
         let found = of_row(s, cols, eps, groups_of_row(x, rows, first + row));
-        let [shift, inv_std, offset] = found.map(|value| lane(s, value));
-        *statistics = [shift, inv_std, offset, 0.0];
+        *statistics = [lane(s, found[0]), lane(s, found[1]), lane(s, found[2]), 0.0];
     }
 }
 
@@ -148,7 +147,8 @@ fn row_sums_body<S: Simd>(
             let term = masked(s, s.mul(s.load(gamma), s.load(dy)), g, cols, 0.0);
             acc = [s.add(acc[0], term), s.mul_add(term, normal, acc[1])];
         }
-        *sums = acc.map(|acc| lane(s, s.div(s.splat(fold_sum(s, acc)), count)));
+        let mean = |acc: S::F32| lane(s, s.div(s.splat(fold_sum(s, acc)), count));
+        *sums = [mean(acc[0]), mean(acc[1])];
     }
 }
 
@@ -213,7 +213,7 @@ fn input_gradients_body<S: Simd>(
         let gamma = s.load(gamma);
         for (((x, dy), statistics), sums) in x.iter().zip(dy).zip(statistics).zip(sums) {
             let [shift, inv_std, offset] = splat(s, statistics);
-            let [mean, slope] = sums.map(|sum| s.splat(sum));
+            let (mean, slope) = (s.splat(sums[0]), s.splat(sums[1]));
             let normal = s.mul_add(s.sub(s.load(x), shift), inv_std, offset);
             let centred = s.sub(s.mul(gamma, s.load(dy)), mean);
             let value = s.mul(inv_std, s.mul_add(normal, s.sub(s.splat(0.0), slope), centred));

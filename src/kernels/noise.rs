@@ -72,16 +72,21 @@ fn with_words<S: Simd>(s: S, y: &mut [f32], stream: Stream, first: u64, f: impl 
     while !rest.is_empty() {
         let [words] = blocks(s, stream, number);
         let (now, later) = rest.split_at_mut(rest.len().min(BLOCK - offset));
-        if let Some(whole) = now.first_chunk_mut::<BLOCK>() {
-            for (group, words) in whole.as_chunks_mut::<LANES>().0.iter_mut().zip(words) {
-                s.store(f(s.load(group), words), group);
-            }
-        } else {
-            let mut padded = [0.0; BLOCK];
+        // A block that begins or ends outside is worked on in a copy, so that `f` is called in one place: in two, the compiler
+        // would make it a function of its own, without the level's registers.
+        let mut padded = [0.0; BLOCK];
+        let whole = now.len() == BLOCK;
+        if !whole {
             padded[offset..][..now.len()].copy_from_slice(now);
-            for (group, words) in padded.as_chunks_mut::<LANES>().0.iter_mut().zip(words) {
-                s.store(f(s.load(group), words), group);
-            }
+        }
+        let block = match now.first_chunk_mut::<BLOCK>() {
+            Some(block) => block,
+            None => &mut padded,
+        };
+        for (group, words) in block.as_chunks_mut::<LANES>().0.iter_mut().zip(words) {
+            s.store(f(s.load(group), words), group);
+        }
+        if !whole {
             now.copy_from_slice(&padded[offset..][..now.len()]);
         }
         (number, offset, rest) = (number.wrapping_add(1), 0, later);

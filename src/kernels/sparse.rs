@@ -153,6 +153,7 @@ pub fn forward_then<W: Weight>(
     then: Option<Activation>,
     y: &mut [f32],
 ) -> Result<(), Error> {
+    activation::check_compiled(then)?;
     dense.check()?;
     check_len("input features", dense.inputs, x.features())?;
     check_len("output", x.len().saturating_mul(padded(dense.outputs)), y.len())?;

@@ -104,6 +104,20 @@ pub(crate) enum Needs {
 }
 
 impl Activation {
+    /// Whether every build has it, also without the feature `toolbox`.
+    #[must_use]
+    pub const fn is_basic(&self) -> bool {
+        matches!(
+            self,
+            Activation::Relu
+                | Activation::LeakyRelu { .. }
+                | Activation::Sigmoid
+                | Activation::Tanh
+                | Activation::Gelu
+                | Activation::Silu
+        )
+    }
+
     /// The name in the text form of a network.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -5,7 +5,6 @@ use super::connect::Mask;
 use super::forward::{InPlace, Pass};
 use super::norms::{self, Ghosts};
 use super::parts::Stretch;
-use crate::Level;
 use crate::error::Error;
 use crate::kernels::dense::TOGETHER;
 use crate::kernels::groups::Rows;
@@ -14,6 +13,7 @@ use crate::layer::{Layer, Network, PRelu, padded};
 use crate::plan::{Node, Plan, Work};
 use crate::simd::LANES;
 use crate::split::Split;
+use crate::{Level, TOOLBOX};
 
 /// Fills `gradients` from the gradient of the loss in `work.delta` and what the forward pass left; or adds to them, for a
 /// part of a batch, those of a stretch of layers.
@@ -209,7 +209,7 @@ fn stage<P: Split>(
                 batchnorm::renorm_gamma(level, corrections, dbeta, dgamma);
             }
         }
-        Layer::LayerNorm(_) => {
+        Layer::LayerNorm(_) if TOOLBOX => {
             let shape = (node.inputs, rows);
             let gamma = node.weights.of(params);
             let (dgamma, dbeta) = gradients.split_at_mut(node.weights.len);
@@ -248,7 +248,7 @@ fn stage<P: Split>(
                 }
             });
         }
-        Layer::PRelu(PRelu { shared, .. }) => {
+        Layer::PRelu(PRelu { shared, .. }) if TOOLBOX => {
             let (slopes, own) = (node.weights.of(params), &mut gradients[..node.weights.len]);
             // The features' sums are the gradient itself, or what that of the shared slope is made of.
             let (sums, total) = if shared { (node.cache.of_mut(work.cache), Some(own)) } else { (own, None) };
@@ -280,6 +280,8 @@ fn stage<P: Split>(
                 softmax::log_softmax_backward(level, node.outputs, rows, output, delta)?;
             }
         }
+        // Refused where the network came in.
+        Layer::PRelu(_) | Layer::LayerNorm(_) => {}
         Layer::Activation(_)
         | Layer::Dropout { .. }
         | Layer::GaussianDropout { .. }

@@ -5,7 +5,6 @@
 //! the panels.
 
 use super::forward::Pass;
-use crate::Level;
 use crate::kernels::dropout::{self, Rate};
 use crate::layer::{Layer, Network};
 use crate::plan::{Node, Plan};
@@ -13,6 +12,7 @@ use crate::rng::{Purpose, Stream};
 use crate::simd::LANES;
 use crate::split::Split;
 use crate::train::Moment;
+use crate::{Level, TOOLBOX};
 
 /// The mask of a dense layer's weights in one step.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ pub(super) struct Mask {
 impl Mask {
     /// That of dense layer `index`, if a DropConnect lies before it that is trained.
     pub(super) fn of(network: &Network<'_>, frozen: usize, moment: Moment, index: usize) -> Option<Self> {
-        let before = index.checked_sub(1).filter(|before| *before >= frozen)?;
+        let before = index.checked_sub(1).filter(|before| TOOLBOX && *before >= frozen)?;
         let Layer::DropConnect { rate } = network.layers()[before] else { return None };
         // The rate was checked with the layer.
         let rate = Rate::new(rate).ok()?;

@@ -8,7 +8,6 @@ use super::connect::Mask;
 use super::norms::{self, Ghosts};
 use super::parts::{Norms, Sums};
 use super::{AnyBatch, Inputs, Moment};
-use crate::Level;
 use crate::error::Error;
 use crate::kernels::groups::{Rows, to_groups};
 use crate::kernels::noise::{self, Alpha};
@@ -19,6 +18,7 @@ use crate::plan::{Node, Scope, Work};
 use crate::rng::{Purpose, Stream};
 use crate::simd::LANES;
 use crate::split::Split;
+use crate::{Level, TOOLBOX};
 
 /// One pass over a batch or a part of one.
 pub(super) struct Pass<'s, P> {
@@ -108,16 +108,16 @@ impl InPlace<'_> {
                 let stream = stream(Purpose::Dropout);
                 blocks.for_each(|(number, x)| dropout::dropout(level, x, rate, stream, number));
             }
-            Layer::GaussianDropout { rate } => {
+            Layer::GaussianDropout { rate } if TOOLBOX => {
                 let Ok(deviation) = noise::gaussian_deviation(rate) else { return };
                 let stream = stream(Purpose::Noise);
                 blocks.for_each(|(number, x)| noise::gaussian_dropout(level, x, deviation, stream, number));
             }
-            Layer::GaussianNoise { stddev } if !back => {
+            Layer::GaussianNoise { stddev } if TOOLBOX && !back => {
                 let stream = stream(Purpose::Noise);
                 blocks.for_each(|(number, x)| noise::gaussian_noise(level, x, stddev, stream, number));
             }
-            Layer::AlphaDropout { rate } => {
+            Layer::AlphaDropout { rate } if TOOLBOX => {
                 let Ok(rate) = Alpha::new(rate) else { return };
                 let stream = stream(Purpose::Dropout);
                 let function = if back { noise::alpha_dropout_backward } else { noise::alpha_dropout };
@@ -185,7 +185,7 @@ impl<P: Split> Pass<'_, P> {
     /// Its settings, if a batch norm is one that corrects the statistics of the batch.
     pub(super) fn renorm(&self, node: &Node, bn: BatchNorm) -> Option<crate::layer::Renorm> {
         match bn.mode {
-            NormMode::Renorm(renorm) if self.uses_batch(node) && !self.calibrates => Some(renorm),
+            NormMode::Renorm(renorm) if TOOLBOX && self.uses_batch(node) && !self.calibrates => Some(renorm),
             _ => None,
         }
     }
@@ -309,7 +309,7 @@ impl<P: Split> Pass<'_, P> {
                     }
                 });
             }
-            Layer::PRelu(PRelu { shared, .. }) => {
+            Layer::PRelu(PRelu { shared, .. }) if TOOLBOX => {
                 let slopes = node.weights.of(params);
                 let per_task = batchnorm::groups_per_task(width, rows, split.workers());
                 split.run([y], [per_task * block], &|task, [y]| {
@@ -330,7 +330,7 @@ impl<P: Split> Pass<'_, P> {
                 function(level, node.outputs, rows, y)?;
                 then.forward(0, y);
             }
-            Layer::LayerNorm(ln) => {
+            Layer::LayerNorm(ln) if TOOLBOX => {
                 let shape = (node.inputs, rows);
                 let statistics = &mut kept[..rows * layernorm::STATISTICS];
                 let per_task = layernorm::rows_per_task(width, rows, split.workers());
@@ -348,6 +348,8 @@ impl<P: Split> Pass<'_, P> {
                     }
                 });
             }
+            // Refused where the network came in.
+            Layer::PRelu(_) | Layer::LayerNorm(_) => {}
             Layer::Activation(_)
             | Layer::Dropout { .. }
             | Layer::GaussianDropout { .. }

@@ -203,6 +203,12 @@ impl Loss {
         self.takes_classes() || self.is_binary() || matches!(self.link(), Link::Softmax)
     }
 
+    /// Whether every build has it, also without the feature `toolbox`.
+    #[must_use]
+    pub const fn is_basic(&self) -> bool {
+        matches!(self, Loss::CrossEntropy | Loss::BinaryCrossEntropy | Loss::MeanSquaredError)
+    }
+
     /// Whether a value may be a target.
     #[must_use]
     pub fn takes(&self, target: f32) -> bool {

@@ -2,6 +2,7 @@
 
 use super::Moment;
 use super::forward::{InPlace, Pass, batches_seen, running, set_batches_seen};
+use crate::TOOLBOX;
 use crate::error::Error;
 use crate::kernels::batchnorm;
 use crate::layer::{BatchNorm, Layer, Network, NormMode, Renorm, ghosts, padded};
@@ -100,7 +101,7 @@ impl Ghosts<'_> {
 /// The rows of a ghost batch, if the layer divides a batch of `rows` rows into several.
 pub(super) const fn ghost_of(bn: BatchNorm, rows: usize) -> Option<usize> {
     match bn.mode {
-        NormMode::Ghost { rows: ghost } if ghosts(rows, ghost) > 1 => Some(ghost),
+        NormMode::Ghost { rows: ghost } if TOOLBOX && ghosts(rows, ghost) > 1 => Some(ghost),
         _ => None,
     }
 }
@@ -161,7 +162,7 @@ pub(super) fn finish_scales(
 fn renorm_of(plan: &Plan, node: &Node) -> Option<Renorm> {
     match node.layer {
         Layer::BatchNorm(BatchNorm { mode: NormMode::Renorm(renorm), .. })
-            if plan.scope.batch_norm_uses_batch(node.index, node.layer) =>
+            if TOOLBOX && plan.scope.batch_norm_uses_batch(node.index, node.layer) =>
         {
             Some(renorm)
         }

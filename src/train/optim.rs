@@ -3,9 +3,9 @@
 //! The formulae and defaults are PyTorch's (`torch.optim`), in one pass over parameters, gradients and moments. Where Keras
 //! computes other numbers, its formula is the other [`Dialect`] of the same optimiser. `docs/names.md` compares the two.
 //!
-//! All but SGD and the three forms of Adam, penalties other than L2, and constraints are in the feature `rules`, which `alloc`
+//! All but SGD and the three forms of Adam, penalties other than L2, and constraints are in the feature `toolbox`, which `alloc`
 //! includes: firmware that trains need not carry their code. Without it a step refuses them
-//! ([`Error::Rules`](crate::Error::Rules)).
+//! ([`Error::Toolbox`](crate::Error::Toolbox)).
 //!
 //! | name | source | moments |
 //! |---|---|---|
@@ -22,13 +22,13 @@
 //! | [`ScheduleFree`](Optimizer::ScheduleFree) | Defazio 2024, arXiv 2405.15682 | 3 |
 
 mod factors;
-#[cfg(feature = "rules")]
+#[cfg(feature = "toolbox")]
 mod formulas;
-#[cfg(feature = "rules")]
+#[cfg(feature = "toolbox")]
 mod lamb;
-#[cfg(feature = "rules")]
+#[cfg(feature = "toolbox")]
 mod more;
-#[cfg(not(feature = "rules"))]
+#[cfg(not(feature = "toolbox"))]
 #[path = "optim/absent.rs"]
 mod more;
 mod pass;
@@ -40,9 +40,9 @@ use crate::simd::LANES;
 
 pub use super::schedule::Schedule;
 pub use factors::Factors;
-#[cfg(feature = "rules")]
+#[cfg(feature = "toolbox")]
 pub(crate) use formulas::sign;
-#[cfg(feature = "rules")]
+#[cfg(feature = "toolbox")]
 pub use lamb::trust;
 pub use pass::{step, update};
 #[cfg(feature = "alloc")]

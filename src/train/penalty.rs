@@ -15,10 +15,10 @@
 //! [`Rules::l2`]: crate::train::Rules::l2
 //! [`Rules::weight_decay`]: crate::train::Rules::weight_decay
 
-#[cfg(not(feature = "rules"))]
+#[cfg(not(feature = "toolbox"))]
 #[path = "penalty/absent.rs"]
 mod passes;
-#[cfg(feature = "rules")]
+#[cfg(feature = "toolbox")]
 mod passes;
 
 pub(super) use passes::shrink;

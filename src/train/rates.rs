@@ -61,7 +61,7 @@ impl Default for LayerRates {
 }
 
 impl Rules {
-    /// Whether a step needs what is in the feature `rules`. Decoupled decay does only of SGD, Adam has it.
+    /// Whether a step needs what is in the feature `toolbox`. Decoupled decay does only of SGD, Adam has it.
     pub(super) fn needs_more(&self) -> bool {
         use super::Optimizer;
         let adam =

@@ -3,13 +3,13 @@
 use super::loss::{self, Loss, Score, Targets};
 use super::parts::{Begun, Norms};
 use super::{AnyBatch, Buffers, Inputs, Moment, Rules, backward, check_output, forward, norms};
-use crate::Level;
 use crate::error::{Error, check_len};
 use crate::kernels::groups::from_groups;
 use crate::kernels::sparse::IndexLists;
 use crate::layer::{Layer, Network, padded};
 use crate::plan::{Plan, Scope};
 use crate::split::Split;
+use crate::{Level, TOOLBOX};
 
 /// Executes steps of one network.
 #[derive(Debug)]
@@ -66,6 +66,9 @@ impl<'m, P: Split> Session<'m, P> {
         level: Level,
         split: &'m P,
     ) -> Result<Self, Error> {
+        if !TOOLBOX && !network.is_basic() {
+            return Err(Error::Toolbox);
+        }
         check_len("parameters", plan.params, buffers.params.len())?;
         check_len("state", plan.state, buffers.state.len())?;
         check_len("gradients", plan.trained, buffers.gradients.len())?;
@@ -128,6 +131,9 @@ impl<'m, P: Split> Session<'m, P> {
 
     /// As [`check`](Self::check), for any number of rows.
     pub(super) fn check_rows(&self, batch: &AnyBatch<'_>, loss: Loss) -> Result<(), Error> {
+        if !TOOLBOX && batch.inputs.lists().is_some() {
+            return Err(Error::Toolbox);
+        }
         self.check_inputs(&batch.inputs, batch.rows)?;
         check_output(&self.network, loss)?;
         batch.targets.check(loss, batch.rows, self.network.outputs())
@@ -167,8 +173,8 @@ impl<'m, P: Split> Session<'m, P> {
     }
 
     pub(super) fn check_moments(&self, rules: &Rules) -> Result<(), Error> {
-        if !cfg!(feature = "rules") && rules.needs_more() {
-            return Err(Error::Rules);
+        if !TOOLBOX && rules.needs_more() {
+            return Err(Error::Toolbox);
         }
         check_len("optimiser moments", rules.optimizer.moments_len(&self.plan), self.buffers.moments.len())
     }
@@ -226,7 +232,8 @@ impl<'m, P: Split> Session<'m, P> {
     where
         'm: 'b,
     {
-        let (level, split, scope, lists) = (self.level, self.split, self.plan.scope, inputs.lists());
+        let (level, split, scope, lists) =
+            (self.level, self.split, self.plan.scope, inputs.lists().filter(|_| TOOLBOX));
         forward::Pass { level, split, training, scope, lists, before: 0, norms: Norms::OfBatch, calibrates: false }
     }
 

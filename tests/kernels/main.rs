@@ -19,7 +19,7 @@ mod losses;
 mod noise;
 mod norms;
 mod optimizer;
-#[cfg(feature = "rules")]
+#[cfg(feature = "toolbox")]
 mod penalty;
 mod prelu;
 mod random;

@@ -225,7 +225,7 @@ impl Step {
 }
 
 /// Whether more is compiled in than SGD and Adam.
-const RULES: bool = cfg!(feature = "rules");
+const RULES: bool = cfg!(feature = "toolbox");
 
 /// Every optimiser in every form, as far as they are compiled in.
 fn optimisers() -> Vec<Optimizer> {
@@ -380,6 +380,6 @@ fn absent_optimisers_are_refused() {
     let (mut params, mut first, mut second) = ([1.0; 16], [0.0; 16], [0.0; 16]);
     let factors = Optimizer::NADAM.factors(0, 0.1, 1.0, 0.0);
     let found = update(level, &Serial, factors, &mut params, &[1.0; 16], &mut first, &mut second);
-    assert_eq!(found, if RULES { Ok(()) } else { Err(evenkeel::Error::Rules) });
+    assert_eq!(found, if RULES { Ok(()) } else { Err(evenkeel::Error::Toolbox) });
     assert_eq!(params != [1.0; 16], RULES);
 }

@@ -2,11 +2,11 @@
 
 use super::targets::{Goal, Mixed, Targets};
 use super::{Loss, Score, classes, standard, terms, whole};
-use crate::Level;
 use crate::kernels::softmax::groups_of_row_mut;
 use crate::layer::padded;
 use crate::simd::{LANES, Simd, level::kernel};
 use crate::split::Split;
+use crate::{Level, TOOLBOX};
 
 /// Loss of each row of `outputs` (in groups), and its gradient with respect to the outputs.
 ///
@@ -75,6 +75,7 @@ fn of_classes(
         };
     }
     match (loss, others) {
+        _ if !TOOLBOX => standard::cross_entropy(level, cols, total, outputs, labels, delta, losses),
         (Loss::CrossEntropy, None) => standard::cross_entropy(level, cols, total, outputs, labels, delta, losses),
         (Loss::SmoothedCrossEntropy { smoothing }, _) => each!(Smoothed { smoothing }),
         (Loss::Focal { gamma, alpha }, _) => each!(Focal { gamma, alpha }),
@@ -108,6 +109,10 @@ fn of_values(
         };
     }
     match loss {
+        _ if !TOOLBOX => {
+            let binary = loss == Loss::BinaryCrossEntropy;
+            standard::elementwise(level, binary, cols, total, outputs, values, delta, losses);
+        }
         Loss::BinaryCrossEntropy => standard::elementwise(level, true, cols, total, outputs, values, delta, losses),
         Loss::SmoothedBinaryCrossEntropy { smoothing } => each!(terms::SmoothedBinary { smoothing }),
         Loss::BinaryFocal { gamma, alpha } => each!(terms::BinaryFocal { gamma, alpha }),

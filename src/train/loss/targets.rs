@@ -1,6 +1,7 @@
 //! What the rows of a batch or of a data set are compared with: classes or values, mixed or weighted.
 
 use super::Loss;
+use crate::TOOLBOX;
 use crate::error::{Error, check_len};
 
 /// Targets of the rows of a batch or of a data set.
@@ -144,6 +145,10 @@ impl<'a> Targets<'a> {
     /// [`Error::LossParameter`], [`Error::TargetKind`], [`Error::Length`]; [`Error::Label`], [`Error::Probability`],
     /// [`Error::Target`] or [`Error::Weight`] with the row; [`Error::Share`].
     pub fn check(&self, loss: Loss, rows: usize, outputs: usize) -> Result<(), Error> {
+        let basic = loss.is_basic() && !matches!(self.goal(), Goal::Mixed(_));
+        if !TOOLBOX && !basic {
+            return Err(Error::Toolbox);
+        }
         if !loss.is_valid() {
             return Err(Error::LossParameter { loss: loss.name() });
         }

@@ -1,4 +1,4 @@
-//! In place of `more`, where the feature `rules` is off: an optimiser beyond SGD and Adam is refused.
+//! In place of `more`, where the feature `toolbox` is off: an optimiser beyond SGD and Adam is refused.
 
 use super::Optimizer;
 use super::factors::Factors;
@@ -41,5 +41,5 @@ pub(super) fn step(
     _: &[f32],
     _: [&mut [f32]; 3],
 ) -> Result<(), Error> {
-    Err(Error::Rules)
+    Err(Error::Toolbox)
 }
