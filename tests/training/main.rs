@@ -1,10 +1,12 @@
 //! Training as a whole: learning, stopping, interruption, bad numbers, memory.
 
+#[cfg(feature = "rayon")]
 mod augmentation;
 mod averages;
 mod failures;
 mod interrupted;
 mod learning;
+#[cfg(feature = "rayon")]
 mod lists;
 mod memory;
 mod observers;
