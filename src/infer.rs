@@ -241,9 +241,7 @@ fn in_place(level: Level, split: &impl Split, op: Op<'_>, rows: usize, x: &mut [
             Ok(())
         }
         Op::Activation { features, activation } => {
-            activation::check_compiled(Some(activation))?;
-            split.run([first(x, rows, features)?], [1 << 14], &|_, [x]| activation::some_forward(level, activation, x));
-            Ok(())
+            activation::forward_compiled(level, split, activation, first(x, rows, features)?)
         }
         Op::PRelu { features, slopes } if TOOLBOX => {
             prelu::forward(level, features, rows, false, slopes, first(x, rows, features)?)

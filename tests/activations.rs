@@ -1,7 +1,7 @@
 //! Every activation over the inputs there are, against `f64`: what `docs/accuracy.md` says.
 //!
 //! The inputs are every 251st of all 2^32 bit patterns, on all levels of the machine; with `EVENKEEL_EXHAUSTIVE=1`, all of them on
-//! the best one, or on that of `EVENKEEL_LEVEL`, which takes about a minute for each function:
+//! the best one, or on that of `EVENKEEL_LEVEL`, which takes minutes for each function:
 //!
 //!     EVENKEEL_EXHAUSTIVE=1 cargo test --release --test activations -- --nocapture --test-threads 2
 //!

@@ -51,6 +51,18 @@ pub(crate) fn check_compiled(activation: Option<Activation>) -> Result<(), Error
     }
 }
 
+/// [`forward`] of what networks and images may have in this build.
+pub(crate) fn forward_compiled(
+    level: Level,
+    split: &impl Split,
+    activation: Activation,
+    x: &mut [f32],
+) -> Result<(), Error> {
+    check_compiled(Some(activation))?;
+    split.run([x], [TASK], &|_, [x]| some_forward(level, activation, x));
+    Ok(())
+}
+
 /// [`forward`] on the calling thread, of an activation that has been checked.
 #[inline]
 pub(crate) fn some_forward(level: Level, activation: Activation, x: &mut [f32]) {
