@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Random, events, ok, refused, trained};
+use common::{Random, command, done, events, ok, refused, trained};
 
 /// A compiler's answer must be empty and its program, if it makes one, must succeed.
 fn runs(command: &mut Command) -> String {
@@ -40,13 +40,19 @@ fn odd_names(classes: &[&str]) -> tempfile::TempDir {
     dir
 }
 
-/// Rows of inputs, and what `predict` says: bits of the outputs, and the index of the class.
+/// Rows of inputs, and what `predict` says on the best level, which the module takes as well: bits of the outputs, and the
+/// index of the class.
 fn predicted(dir: &Path, classes: &[&str]) -> (Vec<[f32; 2]>, Vec<String>) {
     let rows: Vec<[f32; 2]> = (0..12).map(|row| [row as f32 * 0.9 - 0.5, 0.1 * row as f32]).collect();
     let lines: String = rows.iter().map(|[a, b]| format!("{a},{b}\n")).collect();
     fs::write(dir.join("rows.csv"), lines).expect("written");
-    ok(dir, &["predict", "run", "--data", "rows.csv", "--header", "no", "--out", "out.npy"]);
-    ok(dir, &["predict", "run", "--data", "rows.csv", "--header", "no", "--classes", "--out", "class.npy"]);
+    let predict = |more: &[&str]| {
+        let mut command = command(dir, &["predict", "run", "--data", "rows.csv", "--header", "no"]);
+        let done = done(command.args(more).env_remove("EVENKEEL_LEVEL").output().expect("it starts"));
+        assert_eq!(done.code, 0, "{done:?}");
+    };
+    predict(&["--out", "out.npy"]);
+    predict(&["--classes", "--out", "class.npy"]);
     let words = |name: &str| -> Vec<u32> {
         let bytes = fs::read(dir.join(name)).expect("written");
         bytes[128..].as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
