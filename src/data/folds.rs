@@ -98,6 +98,7 @@ pub fn others(rows: usize, held: &[u32]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Dataset;
     use super::*;
 
     #[test]
