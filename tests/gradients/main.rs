@@ -4,6 +4,7 @@
 //! library's gradient and with the twin's own backward pass. Limits are those of PyTorch's `gradcheck` (atol 1e-5, rtol
 //! 1e-3): as they stand for the twin, and for the library's `f32` results with the absolute part scaled by the largest
 //! gradient of the network, since what cancels to nothing leaves rounding errors of the size of its terms.
+//! `EVENKEEL_EMULATED=1` moves every 29th parameter of a layer only, and still compares all with the twin's backward pass.
 //! Networks of which a part is frozen, or the statistics of the batch norms, are checked in the same way.
 //! The library's results are held to the twin's exact gradients far more tightly, to 2e-5 of the largest gradient (two rows under a batch norm cancel the most).
 
