@@ -53,7 +53,10 @@ fn usage(error: &clap::Error) -> Failure {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
-    Failure::new(Kind::Usage, format_args!("{} (evenkeel --help lists all options)", lines.join("; ")))
+    Failure::new(
+        Kind::Usage,
+        format_args!("{} (evenkeel --help lists all options)", lines.join("; ").replace(":;", ":")),
+    )
 }
 
 fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
