@@ -83,6 +83,9 @@ enum Command {
         /// The loss to compute [default: the one the model was trained with, else by the kind of labels]
         #[arg(long, value_enum)]
         loss: Option<LossName>,
+        /// Column with a weight for each row, by which loss, accuracy and metrics count it [default: every row counts once]
+        #[arg(long, value_name = "COLUMN")]
+        weight_column: Option<String>,
         #[command(flatten)]
         batch: BatchArg,
         /// What to compute beside loss and accuracy: all, none, or of top-K, precision, recall, f1, roc-auc, pr-auc, log-loss,
@@ -338,8 +341,9 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
             commands::find_lr(&context, &plan, search, out)
         }
         Command::Compare { runs, out } => commands::compare(&context, runs, out),
-        Command::Eval { model, data, labels, loss, batch, metrics, confusion } => {
-            let data = TrainOptions { labels: labels.clone(), loss: *loss, ..data.options() };
+        Command::Eval { model, data, labels, loss, weight_column, batch, metrics, confusion } => {
+            let weight_column = weight_column.clone();
+            let data = TrainOptions { labels: labels.clone(), loss: *loss, weight_column, ..data.options() };
             model.with(&data, batch.batch.get(), |source| {
                 commands::eval(&context, source, metrics, confusion.as_deref())
             })
