@@ -149,7 +149,7 @@ pub enum Error {
         /// The weight found.
         value: f32,
     },
-    /// All weights of a data set are 0: nothing would be learned.
+    /// All weights of a data set are 0: no row counts.
     AllWeightsZero,
     /// The outputs of a layer do not vary over the rows given, or are not finite: no factor makes their variance 1.
     NoVariance {

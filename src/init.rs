@@ -13,6 +13,14 @@
 //! `lecun`) mean Keras' variants here, PyTorch's (`xavier`, `kaiming`) PyTorch's. What needs more than two dimensions
 //! (`dirac_`, Keras' `STFT`) has no meaning for a dense layer.
 //!
+//! ```
+//! use evenkeel::Init;
+//! use evenkeel::init::Law;
+//!
+//! // ±√(6 / inputs), of a layer from 6 inputs to 4 outputs.
+//! assert_eq!(Init::HeUniform.law(6, 4), Some(Law::Uniform { low: -1.0, high: 1.0 }));
+//! ```
+//!
 //! Must not depend on anything but `rng`, `quantile` and `libm`.
 
 mod law;

@@ -71,6 +71,9 @@ pub(crate) enum Command {
         /// The loss to compute [default: the one the model was trained with, else by the kind of labels]
         #[arg(long, value_enum)]
         loss: Option<LossName>,
+        /// Column with a weight for each row, by which loss, accuracy and metrics count it [default: every row counts once]
+        #[arg(long, value_name = "COLUMN")]
+        weight_column: Option<String>,
         #[command(flatten)]
         batch: BatchArg,
         /// What to compute beside loss and accuracy: all, none, or of top-K, precision, recall, f1, roc-auc, pr-auc, log-loss,

@@ -88,12 +88,15 @@ pub fn eval(
     let folder = model.path.parent().unwrap_or(Path::new(""));
     let config = folder.join("config.toml");
     let named = source.data.data.is_some() || source.data.filter.is_some();
+    let column = source.data.weight_column.as_deref();
     let (sets, loss): (Vec<(&str, Rows)>, Loss) = if named || !config.is_file() {
         let (rows, loss) = rows::read_labelled(source.data, names, model.note.loss(), model.outputs)?;
         (vec![("data", rows)], loss)
     } else {
         refuse_older(&model.path, &config)?;
-        let sets = rows::read(&crate::train::read_config(&config)?, Names { features: &[], ..names })?;
+        let mut options = crate::train::read_config(&config)?;
+        options.weight_column = column.map(String::from).or(options.weight_column);
+        let sets = rows::read(&options, Names { features: &[], ..names })?;
         let named = [("training", Some(sets.train)), ("validation", sets.validation), ("test", sets.test)];
         (named.into_iter().filter_map(|(name, rows)| Some((name, rows?))).collect(), sets.loss)
     };
@@ -110,11 +113,14 @@ pub fn eval(
         let inputs = rows.set.inputs()?;
         let run = || model.run(context.level, context.pool, inputs, source.batch);
         let mut values = context.pool.enter(run)?;
-        let figures = score(&model, &values, rows, loss)?;
+        // The weights that training had are no reason to weigh here: they are asked for.
+        let weights = column.and_then(|_| rows.set.labels().targets().weights()).map(|(weights, _)| weights);
+        let figures = score(&model, &values, (rows, weights), loss)?;
         let head = if sets.len() == 1 { String::new() } else { format!("{which:<11} ") };
-        context.show.line(format_args!("{head}{}  {}", figures.text(), rows.name));
+        let weighted = column.map(|column| format!(", weighted by {column}")).unwrap_or_default();
+        context.show.line(format_args!("{head}{}  {}{weighted}", figures.text(), rows.name));
         let wanted = choice.any() || picture.is_some();
-        let measured = if wanted { of_set(context, &model, &mut values, rows, loss, choice) } else { None };
+        let measured = if wanted { of_set(context, &model, &mut values, (rows, weights), loss, choice) } else { None };
         // Of several sets the last one, the test rows, is told in full.
         let full = scores.len() + 1 == sets.len();
         let text = measured.as_ref().map(|measured| measured.text(choice, full)).unwrap_or_default();
@@ -140,6 +146,7 @@ pub fn eval(
         _ => json!({ "set": null, "data": null, "rows": null, "accuracy": null, "loss": null, "metrics": null }),
     };
     fields["model"] = model.path.display().to_string().into();
+    fields["weight_column"] = column.into();
     fields["sets"] = scores.iter().map(one).collect();
     context.show.event("eval", fields);
     Ok(())
@@ -150,7 +157,7 @@ fn of_set(
     context: &Context<'_>,
     model: &Model,
     values: &mut [f32],
-    rows: &Rows,
+    (rows, weights): (&Rows, Option<&[f32]>),
     loss: Loss,
     choice: &Choice,
 ) -> Option<Measured> {
@@ -158,13 +165,13 @@ fn of_set(
     let made = match loss {
         loss if loss.link() != Link::None => probabilities(context.level, model, values),
         // Outputs are logarithms of rates.
-        Loss::Poisson => {
+        Loss::Poisson | Loss::PoissonFull => {
             values.iter_mut().for_each(|value| *value = f64::from(*value).exp() as f32);
             Ok(())
         }
         _ => Ok(()),
     };
-    let measured = made.and_then(|()| Ok(measure(values, &classes, rows, loss, &model.classes, choice)?));
+    let measured = made.and_then(|()| Ok(measure(values, &classes, (rows, weights), loss, &model.classes, choice)?));
     measured.map_err(|error| context.show.warn(&format!("{}: {error}", rows.name))).ok()
 }
 

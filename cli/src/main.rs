@@ -86,8 +86,9 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
             commands::find_lr(&context, &plan, search, out)
         }
         Command::Compare { runs, out } => commands::compare(&context, runs, out),
-        Command::Eval { model, data, labels, loss, batch, metrics, confusion } => {
-            let data = TrainOptions { labels: labels.clone(), loss: *loss, ..data.options() };
+        Command::Eval { model, data, labels, loss, weight_column, batch, metrics, confusion } => {
+            let weight_column = weight_column.clone();
+            let data = TrainOptions { labels: labels.clone(), loss: *loss, weight_column, ..data.options() };
             model.with(&data, batch.batch.get(), |source| {
                 commands::eval(&context, source, metrics, confusion.as_deref())
             })

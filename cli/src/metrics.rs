@@ -2,14 +2,14 @@
 
 use std::str::FromStr;
 
-use evenkeel::metrics::{self, Average, Bin, Confusion, Ranking, Scores, ranking};
+use evenkeel::metrics::{self, Average, Bin, Confusion, Ranking, Scores, Truth, ranking};
 use evenkeel::train::Link;
 use evenkeel::{Error, Labels, Loss};
 use serde_json::{Value, json};
 
 use crate::rows::Rows;
 use crate::show::percent;
-use crate::table::{TextTable, figure};
+use crate::table::{TextTable, figure, weight};
 
 /// Bins of the calibration error, as Guo et al. (2017) have them.
 const BINS: usize = 15;
@@ -86,8 +86,8 @@ pub enum Measured {
 pub struct Classes {
     /// Their names.
     pub names: Vec<String>,
-    /// `[truth][predicted]`.
-    pub counts: Vec<u64>,
+    /// `[truth][predicted]`: rows, or their weights.
+    pub counts: Vec<f64>,
     /// Macro, weighted, micro.
     averages: [Scores; 3],
     each: Vec<(Scores, Ranking)>,
@@ -100,7 +100,7 @@ pub struct Classes {
     top: Option<(usize, f64)>,
 }
 
-/// Compares a model's outputs with the labels, each row with the same weight. `values` are what `loss` makes of the outputs:
+/// Compares a model's outputs with the labels, each row with its weight if there are `weights`. `values` are what `loss` makes of the outputs:
 /// probabilities, margins or quantities; `predicted` is the class of each row.
 ///
 /// # Errors
@@ -108,7 +108,7 @@ pub struct Classes {
 pub fn measure(
     values: &[f32],
     predicted: &[u32],
-    rows: &Rows,
+    (rows, weights): (&Rows, Option<&[f32]>),
     loss: Loss,
     names: &[String],
     choice: &Choice,
@@ -118,7 +118,7 @@ pub fn measure(
     let labels = match rows.set.labels().unweighted() {
         Labels::Classes(labels) => labels.clone(),
         Labels::Values(targets) if !loss.has_accuracy() => {
-            return Ok(Measured::Quantities(metrics::quantities(values, targets, outputs)?));
+            return Ok(Measured::Quantities(metrics::quantities(values, truth(targets, weights), outputs)?));
         }
         Labels::Values(targets) if outputs == 1 && matches!(loss, Loss::Hinge | Loss::SquaredHinge) => {
             targets.iter().map(|target| u32::from(*target > 0.0)).collect()
@@ -129,9 +129,10 @@ pub fn measure(
         _ => return Ok(Measured::Nothing),
     };
     let classes = outputs.max(2);
-    let mut counts = vec![0; classes * classes];
+    let labels = truth(&labels, weights);
+    let mut counts = vec![0.0; classes * classes];
     let mut confusion = Confusion::new(classes, &mut counts)?;
-    confusion.add_all(&labels, predicted)?;
+    confusion.add_all(labels, predicted)?;
     let averages = [Average::Macro, Average::Weighted, Average::Micro].map(|average| confusion.average(average, 0.0));
     let scores: Vec<Scores> = (0..classes).map(|class| confusion.class(class, 0.0)).collect();
     let mut order = vec![0; count];
@@ -142,20 +143,20 @@ pub fn measure(
         if outputs == 1 { values.iter().flat_map(|value| [other(*value), *value]).collect() } else { values.to_vec() };
     let rankings: Result<Vec<Ranking>, Error> = (0..classes)
         .map(|class| match (outputs, class) {
-            (1, 1) => ranking::binary(values, &labels, &mut order),
-            _ => ranking::one_vs_rest(&wide, classes, &labels, class, &mut order),
+            (1, 1) => ranking::binary(values, labels, &mut order),
+            _ => ranking::one_vs_rest(&wide, classes, labels, class, &mut order),
         })
         .collect();
     let rankings = rankings?;
     let (roc_auc, average_precision) = if classes == 2 {
         ([rankings[1].roc_auc; 2], [rankings[1].average_precision; 2])
     } else {
-        let mean = |average| ranking::averaged(&wide, classes, &labels, average, &mut vec![0; count]);
+        let mean = |average| ranking::averaged(&wide, classes, labels, average, &mut vec![0; count]);
         let (plain, weighted) = (mean(Average::Macro)?, mean(Average::Weighted)?);
         ([plain.roc_auc, weighted.roc_auc], [plain.average_precision, weighted.average_precision])
     };
     let k = choice.k.or((choice.names.is_none() && classes > 2).then(|| 5.min(classes - 1)));
-    let top = k.map(|k| Ok::<_, Error>((k, metrics::top_k(&wide, classes, &labels, k)?))).transpose()?;
+    let top = k.map(|k| Ok::<_, Error>((k, metrics::top_k(&wide, classes, labels, k)?))).transpose()?;
     let named = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());
     Ok(Measured::Classes(Box::new(Classes {
         names: (0..classes).map(named).collect(),
@@ -163,13 +164,22 @@ pub fn measure(
         each: scores.into_iter().zip(rankings).collect(),
         roc_auc,
         average_precision,
-        log_loss: probable.then(|| metrics::log_loss(values, outputs, &labels)).transpose()?,
+        log_loss: probable.then(|| metrics::log_loss(values, outputs, labels)).transpose()?,
         calibration: probable
-            .then(|| metrics::calibration(values, outputs, &labels, &mut [Bin::default(); BINS]))
+            .then(|| metrics::calibration(values, outputs, labels, &mut [Bin::default(); BINS]))
             .transpose()?,
         top,
         counts,
     })))
+}
+
+fn truth<'a, T>(values: &'a [T], weights: Option<&'a [f32]>) -> Truth<'a, T> {
+    weights.map_or_else(|| values.into(), |weights| Truth::weighted(values, weights))
+}
+
+/// A number of rows, or their weight, as JSON: whole numbers as such.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value < 9e15 { (value as u64).into() } else { value.into() }
 }
 
 impl Measured {
@@ -276,7 +286,7 @@ impl Classes {
                 Some(ranking.average_precision),
             ];
             let figures = figures.map(figure);
-            table.row([name.clone()].into_iter().chain(figures).chain([scores.support.to_string()]));
+            table.row([name.clone()].into_iter().chain(figures).chain([weight(scores.support)]));
         }
         table.text("  ")
     }
@@ -285,7 +295,7 @@ impl Classes {
         let head = ["confusion".to_owned()].into_iter().chain(self.names.iter().cloned());
         let mut table = TextTable::new(head, 1);
         for (name, counts) in self.names.iter().zip(self.counts.chunks(self.names.len())) {
-            table.row([name.clone()].into_iter().chain(counts.iter().map(u64::to_string)));
+            table.row([name.clone()].into_iter().chain(counts.iter().copied().map(weight)));
         }
         format!("{}\n  (rows: what they are, columns: what they were taken for)", table.text("  "))
     }
@@ -312,11 +322,12 @@ impl Classes {
         let each = self.names.iter().zip(&self.each).map(|(name, (scores, ranking))| {
             json!({
                 "class": name, "precision": scores.precision, "recall": scores.recall, "f1": scores.f1,
-                "rows": scores.support, "roc_auc": ranking.roc_auc, "average_precision": ranking.average_precision,
+                "rows": number(scores.support), "roc_auc": ranking.roc_auc, "average_precision": ranking.average_precision,
             })
         });
         put("classes", "classes", each.collect());
-        let matrix: Vec<&[u64]> = self.counts.chunks(self.names.len()).collect();
+        let row = |counts: &[f64]| counts.iter().copied().map(number).collect::<Vec<_>>();
+        let matrix: Vec<_> = self.counts.chunks(self.names.len()).map(row).collect();
         put("confusion", "confusion", json!(matrix));
         if let Some((k, share)) = self.top {
             all["top_k"] = json!({ "k": k, "accuracy": share });

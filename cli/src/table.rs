@@ -53,6 +53,12 @@ pub fn figure(value: Option<f64>) -> String {
     }
 }
 
+/// A number of rows, or their weight.
+#[must_use]
+pub fn weight(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { figure(Some(value)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +71,6 @@ mod tests {
         table.row(["short"]);
         assert_eq!(table.text("  "), "  class   rows\n  é       1000\n  longer     7\n  short");
         assert_eq!([Some(0.5), None, Some(f64::NAN), Some(1e-7)].map(figure), ["0.5000", "–", "–", "1.000e-7"]);
+        assert_eq!([0.0, 12.0, 200_000.0, 0.25].map(weight), ["0", "12", "200000", "0.2500"]);
     }
 }

@@ -228,3 +228,54 @@ fn what_is_refused() {
     let bad = ["train", "--data", "bad.csv", "--weight-column", "w"];
     refused(dir, &bad, 3, "row 1 has weight -1");
 }
+
+/// Rows that count twice or not at all: every figure is that of the rows written out as often.
+#[test]
+fn weights_in_eval() {
+    let dir = folder();
+    let dir = dir.path();
+    let lines: Vec<String> = clouds(90).lines().map(String::from).collect();
+    let (mut weighted, mut repeated) = (format!("{},often\n", lines[0]), format!("{}\n", lines[0]));
+    for (row, line) in lines[1..].iter().enumerate() {
+        let often = [1, 0, 2, 3][row % 4];
+        let _ = writeln!(weighted, "{line},{often}");
+        (0..often).for_each(|_| repeated = format!("{repeated}{line}\n"));
+    }
+    std::fs::write(dir.join("weighted.csv"), weighted).unwrap();
+    std::fs::write(dir.join("repeated.csv"), repeated).unwrap();
+    for loss in ["cross-entropy", "focal"] {
+        let args =
+            ["train", "--data", "clouds.csv", "--loss", loss, "--epochs", "2", "--net", "dense(5) relu dense(3)"];
+        ok(dir, &[&args[..], &["--out", loss, "--quiet"]].concat());
+        let figures = |more: &[&str]| -> Value {
+            let out = ok(dir, &[&["eval", loss, "--json"], more].concat());
+            serde_json::from_str(out.lines().last().unwrap()).unwrap()
+        };
+        let by_weight =
+            figures(&["--data", "weighted.csv", "--target", "kind", "--weight-column", "often", "--metrics", "all"]);
+        let written_out = figures(&["--data", "repeated.csv", "--metrics", "all"]);
+        assert_eq!((by_weight["weight_column"].as_str(), by_weight["rows"].as_u64()), (Some("often"), Some(90)));
+        assert!(written_out["weight_column"].is_null());
+        let near = |a: &Value, b: &Value| (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-9;
+        for key in ["loss", "accuracy"] {
+            assert!(near(&by_weight[key], &written_out[key]), "{loss}, {key}: {by_weight} {written_out}");
+        }
+        let (a, b) = (&by_weight["metrics"], &written_out["metrics"]);
+        assert_eq!(a["confusion"], b["confusion"]);
+        for (key, word) in
+            [("precision", "macro"), ("f1", "weighted"), ("roc_auc", "weighted"), ("average_precision", "macro")]
+        {
+            assert!(near(&a[key][word], &b[key][word]), "{loss}, {key}: {a} {b}");
+        }
+        assert!(
+            near(&a["log_loss"], &b["log_loss"])
+                && near(&a["calibration_error"]["expected"], &b["calibration_error"]["expected"])
+        );
+        // Without being asked, every row counts once.
+        let plain = figures(&["--data", "weighted.csv", "--target", "kind", "--ignore", "often"]);
+        assert!(!near(&plain["loss"], &by_weight["loss"]), "{plain}");
+    }
+    let shown = ok(dir, &["eval", "focal", "--data", "weighted.csv", "--target", "kind", "--weight-column", "often"]);
+    assert!(shown.contains("weighted by often"), "{shown}");
+    refused(dir, &["eval", "focal", "--data", "weighted.csv", "--weight-column", "never"], 3, "never");
+}

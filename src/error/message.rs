@@ -76,7 +76,7 @@ impl fmt::Display for Error {
             Error::Target { row, value, loss } => {
                 let wanted = match loss {
                     "hinge" | "squared_hinge" => "-1 or 0, and 1",
-                    "poisson" | "poisson_rate" => "0 or more",
+                    "poisson" | "poisson_full" | "poisson_rate" | "poisson_rate_full" => "0 or more",
                     _ => "0 to 1",
                 };
                 write!(f, "row {row} has target {value}: the loss {loss} wants {wanted}")
@@ -84,7 +84,7 @@ impl fmt::Display for Error {
             Error::Weight { row, value } => {
                 write!(f, "row {row} has weight {value}: weights are 0 or positive, and finite")
             }
-            Error::AllWeightsZero => f.write_str("all weights are 0: nothing would be learned"),
+            Error::AllWeightsZero => f.write_str("all weights are 0: no row counts"),
             Error::NoVariance { layer } => write!(
                 f,
                 "the outputs of layer {layer} do not vary, or are not finite: lsuv needs rows that differ"

@@ -1,6 +1,6 @@
 //! Probabilities: log loss, and whether a model is right as often as it says.
 
-use super::check_scores;
+use super::{Truth, check_scores};
 use crate::error::Error;
 
 /// Mean of `-log p` of each row's class (`sklearn.metrics.log_loss`), of rows of `classes` probabilities; with one value a row
@@ -10,29 +10,31 @@ use crate::error::Error;
 /// and not infinity. Rows need not sum to 1: nothing is divided.
 ///
 /// # Errors
-/// [`Error::Length`], [`Error::Label`], [`Error::Metric`] without rows and for what is no probability.
-pub fn log_loss(probabilities: &[f32], classes: usize, truth: &[u32]) -> Result<f64, Error> {
-    let rows = check_probabilities(probabilities, classes, truth)?;
+/// [`Error::Length`], [`Error::Label`], [`Error::Metric`] without rows and for what is no probability; [`Error::Weight`] and
+/// [`Error::AllWeightsZero`].
+pub fn log_loss<'a>(probabilities: &[f32], classes: usize, truth: impl Into<Truth<'a>>) -> Result<f64, Error> {
+    let truth = truth.into();
+    let weights = check_probabilities(probabilities, classes, &truth)?;
     let mut sum = 0.0;
-    for (row, label) in probabilities.chunks_exact(classes).zip(truth) {
+    for (at, (row, label)) in probabilities.chunks_exact(classes).zip(truth.values).enumerate() {
         let p = match row {
             [p] if *label == 0 => 1.0 - f64::from(*p),
             [p] => f64::from(*p),
             row => f64::from(row[*label as usize]),
         };
-        sum -= libm::log(p.clamp(f64::EPSILON, 1.0 - f64::EPSILON));
+        sum -= truth.weight(at) * libm::log(p.clamp(f64::EPSILON, 1.0 - f64::EPSILON));
     }
-    Ok(sum / rows as f64)
+    Ok(sum / weights)
 }
 
 /// The rows whose confidence lies in one bin.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bin {
-    /// Their number.
-    pub rows: u64,
-    /// How many of them were taken for what they are.
-    pub hits: u64,
-    /// Sum of their confidences.
+    /// Their number; of weighted rows, their weights together.
+    pub rows: f64,
+    /// How many of them were taken for what they are, or their weights.
+    pub hits: f64,
+    /// Sum of their confidences, times their weights.
     pub confidence: f64,
 }
 
@@ -51,20 +53,22 @@ pub struct Calibration {
 /// `(i + 1) / n`, the first one also 0. `bins` are left filled, for a diagram.
 ///
 /// # Errors
-/// [`Error::Length`], [`Error::Label`], [`Error::Metric`] without rows or bins and for what is no probability.
-pub fn calibration(
+/// [`Error::Length`], [`Error::Label`], [`Error::Metric`] without rows or bins and for what is no probability;
+/// [`Error::Weight`] and [`Error::AllWeightsZero`].
+pub fn calibration<'a>(
     probabilities: &[f32],
     classes: usize,
-    truth: &[u32],
+    truth: impl Into<Truth<'a>>,
     bins: &mut [Bin],
 ) -> Result<Calibration, Error> {
-    let rows = check_probabilities(probabilities, classes, truth)? as f64;
+    let truth = truth.into();
+    let weights = check_probabilities(probabilities, classes, &truth)?;
     if bins.is_empty() {
         return Err(Error::Metric { what: "a calibration error needs at least one bin" });
     }
     bins.fill(Bin::default());
     let count = bins.len();
-    for (row, label) in probabilities.chunks_exact(classes).zip(truth) {
+    for (place, (row, label)) in probabilities.chunks_exact(classes).zip(truth.values).enumerate() {
         let (class, confidence) = match row {
             [p] if *p > 0.5 => (1, f64::from(*p)),
             [p] => (0, 1.0 - f64::from(*p)),
@@ -83,25 +87,26 @@ pub fn calibration(
         while at + 1 < count && confidence > edge(at + 1) {
             at += 1;
         }
-        bins[at].rows += 1;
-        bins[at].hits += u64::from(class == *label as usize);
-        bins[at].confidence += confidence;
+        let weight = truth.weight(place);
+        bins[at].rows += weight;
+        bins[at].hits += if class == *label as usize { weight } else { 0.0 };
+        bins[at].confidence += weight * confidence;
     }
     let mut error = Calibration { expected: 0.0, largest: 0.0 };
-    for bin in bins.iter().filter(|bin| bin.rows > 0) {
-        let difference = (bin.hits as f64 - bin.confidence).abs();
-        error.expected += difference / rows;
-        error.largest = error.largest.max(difference / bin.rows as f64);
+    for bin in bins.iter().filter(|bin| bin.rows > 0.0) {
+        let difference = (bin.hits - bin.confidence).abs();
+        error.expected += difference / weights;
+        error.largest = error.largest.max(difference / bin.rows);
     }
     Ok(error)
 }
 
-fn check_probabilities(probabilities: &[f32], classes: usize, truth: &[u32]) -> Result<usize, Error> {
-    let rows = check_scores(probabilities, classes, truth, classes.max(2))?;
+fn check_probabilities(probabilities: &[f32], classes: usize, truth: &Truth<'_>) -> Result<f64, Error> {
+    let weights = check_scores(probabilities, classes, truth, classes.max(2))?;
     if probabilities.iter().any(|p| !(0.0..=1.0).contains(p)) {
         return Err(Error::Metric {
             what: "a probability is not from 0 to 1: softmax or sigmoid makes them of logits",
         });
     }
-    Ok(rows)
+    Ok(weights)
 }

@@ -1,6 +1,6 @@
 //! Quantities: how far answers are from their targets.
 
-use super::check_rows;
+use super::Truth;
 use crate::error::{Error, check_len};
 
 /// Figures of answers that are quantities, each the plain mean over a row's outputs (scikit-learn's `uniform_average`).
@@ -15,29 +15,36 @@ pub struct Quantities {
     pub r2: Option<f64>,
 }
 
-/// Compares rows of `outputs` answers with their targets.
+/// Compares rows of `outputs` answers with their targets, which are as many; a weight is one of a row.
 ///
 /// # Errors
-/// [`Error::Length`], [`Error::Metric`] without rows and for values that are not finite.
-pub fn quantities(answers: &[f32], targets: &[f32], outputs: usize) -> Result<Quantities, Error> {
+/// [`Error::Length`], [`Error::Metric`] without rows and for values that are not finite; [`Error::Weight`] and
+/// [`Error::AllWeightsZero`].
+pub fn quantities<'a>(
+    answers: &[f32],
+    targets: impl Into<Truth<'a, f32>>,
+    outputs: usize,
+) -> Result<Quantities, Error> {
+    let truth = targets.into();
+    let targets = truth.values;
     check_len("answers", targets.len(), answers.len())?;
     let rows = targets.len().checked_div(outputs).unwrap_or(0);
     check_len("targets", rows * outputs, targets.len())?;
-    check_rows(rows)?;
+    let count = truth.check(rows)?;
     if answers.iter().chain(targets).any(|value| !value.is_finite()) {
         return Err(Error::Metric { what: "an answer or a target is not finite" });
     }
-    let count = rows as f64;
     let mut all = Quantities { mae: 0.0, rmse: 0.0, r2: (rows > 1).then_some(0.0) };
     for output in 0..outputs {
         let column = |values: &'_ [f32], row: usize| f64::from(values[row * outputs + output]);
-        let mean = (0..rows).map(|row| column(targets, row)).sum::<f64>() / count;
+        let mean = (0..rows).map(|row| truth.weight(row) * column(targets, row)).sum::<f64>() / count;
         let (mut absolute, mut squared, mut spread) = (0.0, 0.0, 0.0);
         for row in 0..rows {
             let (target, error) = (column(targets, row), column(answers, row) - column(targets, row));
-            absolute += error.abs();
-            squared += error * error;
-            spread += (target - mean) * (target - mean);
+            let weight = truth.weight(row);
+            absolute += weight * error.abs();
+            squared += weight * (error * error);
+            spread += weight * ((target - mean) * (target - mean));
         }
         all.mae += absolute / count;
         all.rmse += libm::sqrt(squared / count);

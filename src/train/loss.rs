@@ -26,15 +26,27 @@
 //! | `log_cosh` | `log cosh d` | | `LogCosh` | values | values |
 //! | `quantile(tau=0.5)` | `-tau d` below the target, `(1 - tau) d` above | | | values | values |
 //! | `poisson` | `e^z - t z` | `PoissonNLLLoss` | | 0 or more | logarithms of rates |
+//! | `poisson_full` | that plus `t log t - t + log(2 π t) / 2` where `t > 1` | `PoissonNLLLoss(full=True)` | | 0 or more | logarithms of rates |
 //! | `poisson_rate(eps=1e-8)` | `z - t log(z + eps)` | `PoissonNLLLoss(log_input=False)` | `Poisson`, `eps=1e-7` | 0 or more | rates, as of softplus |
+//! | `poisson_rate_full(eps=1e-8)` | that plus the same | `PoissonNLLLoss(log_input=False, full=True)` | | 0 or more | rates |
 //!
 //! Focal: Lin et al. 2017. Huber 1964. Quantile (pinball) loss: Koenker and Bassett 1978. Multi-margin: Crammer and Singer
-//! 2001, Weston and Watkins 1999. Label smoothing: Szegedy et al. 2016. Where two branches of a loss meet in a kink, the
+//! 2001, Weston and Watkins 1999. What `full` adds is Stirling's approximation of `log t!`: it changes the loss, not its gradient. Label smoothing: Szegedy et al. 2016. Where two branches of a loss meet in a kink, the
 //! gradient is 0 or that of one of them.
 //!
 //! Hits (accuracy): with a class, whether the largest output is its own; of distributions, whether output and target are
 //! largest at the same place; of `bce`, `binary_focal` and the two hinges, the share of outputs on their target's side, above
 //! 0 for a target above 1/2. The others have none ([`Loss::has_accuracy`]).
+//!
+//! ```
+//! use evenkeel::Loss;
+//!
+//! let loss: Loss = "huber(1.5)".parse()?;
+//! assert_eq!(loss, Loss::Huber { delta: 1.5 });
+//! assert_eq!("focal".parse::<Loss>()?, Loss::Focal { gamma: 2.0, alpha: 0.25 });
+//! assert!(Loss::CrossEntropy.takes_classes() && !loss.has_accuracy());
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 mod classes;
 mod evaluate;
@@ -115,8 +127,15 @@ pub enum Loss {
     },
     /// Poisson's log-likelihood, the outputs being logarithms of rates.
     Poisson,
+    /// The same with Stirling's approximation of the part that the outputs do not change (PyTorch's `full=True`).
+    PoissonFull,
     /// Poisson's log-likelihood, the outputs being rates.
     PoissonRate {
+        /// Added to the rate under the logarithm; positive.
+        eps: f32,
+    },
+    /// The same with Stirling's approximation of the part that the outputs do not change (PyTorch's `full=True`).
+    PoissonRateFull {
         /// Added to the rate under the logarithm; positive.
         eps: f32,
     },
@@ -219,7 +238,9 @@ impl Loss {
             | Loss::KlDivergence
             | Loss::BinaryFocal { .. } => (0.0..=1.0).contains(&target),
             Loss::Hinge | Loss::SquaredHinge => matches!(target, -1.0 | 0.0 | 1.0),
-            Loss::Poisson | Loss::PoissonRate { .. } => target >= 0.0,
+            Loss::Poisson | Loss::PoissonFull | Loss::PoissonRate { .. } | Loss::PoissonRateFull { .. } => {
+                target >= 0.0
+            }
             _ => true,
         }
     }
@@ -242,9 +263,10 @@ impl Loss {
             Loss::BinaryFocal { gamma, alpha } => {
                 (0.0..=1e3).contains(&gamma) && alpha.is_none_or(|alpha| (0.0..=1.0).contains(&alpha))
             }
-            Loss::Huber { delta: size } | Loss::SmoothL1 { beta: size } | Loss::PoissonRate { eps: size } => {
-                positive(size)
-            }
+            Loss::Huber { delta: size }
+            | Loss::SmoothL1 { beta: size }
+            | Loss::PoissonRate { eps: size }
+            | Loss::PoissonRateFull { eps: size } => positive(size),
             Loss::Quantile { tau } => tau > 0.0 && tau < 1.0,
             Loss::MultiMargin { margin } | Loss::SquaredMultiMargin { margin } => margin.is_finite(),
             _ => true,

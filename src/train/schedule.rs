@@ -5,6 +5,14 @@
 //! epoch gives the numbers of the former, and `n` batches an epoch those of the latter with `n` times the counts.
 //!
 //! Rates are computed in `f64` and rounded once.
+//!
+//! ```
+//! use evenkeel::Schedule;
+//!
+//! // A base rate of 0.1, no warm-up, 100 steps of which 10 make an epoch.
+//! let rate = |step| Schedule::Cosine { floor: 0.0 }.rate(0.1, 0, step, 10, 100);
+//! assert!(rate(0) == 0.1 && (rate(50) - 0.05).abs() < 1e-7 && rate(99) < 1e-3);
+//! ```
 
 mod plateau;
 #[cfg(feature = "alloc")]

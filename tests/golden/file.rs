@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
+use crate::table::{Unit, note};
+
 /// A golden file, all its tensors widened (exactly) to `f64`.
 pub(crate) struct File {
     name: String,
@@ -81,8 +83,8 @@ impl File {
 pub(crate) struct Tally {
     pub(crate) vectors: usize,
     pub(crate) values: usize,
-    /// The largest deviation, and where it is.
-    pub(crate) worst: (f64, String),
+    /// The largest deviation.
+    pub(crate) worst: f64,
 }
 
 impl Tally {
@@ -104,27 +106,20 @@ impl Tally {
             let same = f64::from(*found) == *truth || *found == *truth as f32;
             let deviation = if same { 0.0 } else { (f64::from(*found) - truth).abs() / scale(at) };
             assert!(deviation <= limit, "{what}[{at}]: {found:e}, not {truth:e}; deviation {deviation:.1e}");
-            if deviation > self.worst.0 {
-                self.worst = (deviation, format!("{what}[{at}]"));
-            }
+            self.worst = self.worst.max(deviation);
         }
         self.vectors += 1;
         self.values += found.len();
     }
 
-    /// Counts what another one has compared, too.
-    pub(crate) fn join(&mut self, other: Self) {
-        self.vectors += other.vectors;
-        self.values += other.values;
-        if other.worst.0 > self.worst.0 {
-            self.worst = other.worst;
-        }
+    /// Hands what was compared to the table, under a name of evenkeel's or, if it is empty, for every row of the test.
+    pub(crate) fn note(&self, key: &str) {
+        note(key, (self.vectors, self.values), self.worst, Unit::Relative);
     }
 
-    pub(crate) fn print(&self, name: &str) {
-        let (deviation, place) = &self.worst;
-        let (vectors, values) = (self.vectors, self.values);
-        println!("{name}: {vectors} vectors, {values} values, largest deviation {deviation:.1e} at {place}");
+    /// As [`note`](Self::note), for deviations in ulp.
+    pub(crate) fn note_ulp(&self, key: &str) {
+        note(key, (self.vectors, self.values), self.worst, Unit::Ulp);
     }
 }
 

@@ -165,6 +165,66 @@ quantities_case("q_constant_exact", [0.1] * 3, [0.1] * 3)
 quantities_case("q_one_row", [2.0], [3.0])
 quantities_case("q_columns", [[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]], [[1.5, 5.0], [2.0, 5.5], [2.0, 4.5]])
 
+# Weights of rows, sample_weight of scikit-learn: whole numbers and others, zeros among them. A generator of its own.
+rng = np.random.default_rng(20261123)
+
+
+def weighted_case(name, classes, rows, whole):
+    """All metrics of classes and of their scores. calibration_curve has no weights: each row is repeated as often."""
+    truth = rng.integers(0, classes, rows)
+    truth[:classes] = np.arange(classes)
+    z = rng.normal(size=(rows, classes)) + 1.5 * (truth[:, None] == np.arange(classes))
+    scores = np.round(softmax(z) * 16) / 16 if whole else softmax(z)
+    scores = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    wide = scores.astype(np.float64)
+    w = (rng.integers(0, 4, rows) if whole else rng.random(rows) * 3).astype(np.float32)
+    w[:classes] = 2
+    guess, labels, hot = wide.argmax(axis=1), list(range(classes)), (truth[:, None] == np.arange(classes)).astype(int)
+    cases["weighted"][name] = {"classes": classes, "whole": bool(whole)}
+    for key, value, dtype in [("truth", truth, np.int64), ("predicted", guess, np.int64), ("scores", scores.ravel(), np.float32), ("w", w, np.float32)]:
+        put(f"{name}.{key}", value, dtype)
+    put(f"{name}.confusion64", sk.confusion_matrix(truth, guess, labels=labels, sample_weight=w.astype(np.float64)).ravel())
+    w = w.astype(np.float64)
+    put(f"{name}.accuracy64", sk.accuracy_score(truth, guess, sample_weight=w))
+    p, r, f, s = sk.precision_recall_fscore_support(truth, guess, labels=labels, zero_division=0.0, sample_weight=w)
+    put(f"{name}.class64", np.stack([p, r, f, s], axis=1).ravel())
+    for average in ["macro", "weighted", "micro"]:
+        put(f"{name}.{average}64", sk.precision_recall_fscore_support(truth, guess, average=average, zero_division=0.0, sample_weight=w)[:3])
+    put(f"{name}.log_loss64", sk.log_loss(truth, wide, labels=labels, sample_weight=w))
+    rankings = []
+    for c in labels:
+        p, r, _ = sk.precision_recall_curve(hot[:, c], wide[:, c], sample_weight=w)
+        rankings.append([sk.roc_auc_score(hot[:, c], wide[:, c], sample_weight=w),
+                         sk.average_precision_score(hot[:, c], wide[:, c], sample_weight=w), sk.auc(r, p)])
+    put(f"{name}.rankings64", np.array(rankings).ravel())
+    for average in ["macro", "weighted"]:
+        put(f"{name}.averaged_{average}64", [f(hot, wide, average=average, sample_weight=w) for f in (sk.roc_auc_score, sk.average_precision_score)])
+    turned = [np.average((guess == truth) | (k == 2), weights=w) if classes == 2 else
+              sk.top_k_accuracy_score(classes - 1 - truth, wide[:, ::-1], k=k, labels=labels, sample_weight=w) for k in range(1, classes + 1)]
+    put(f"{name}.top_k64", turned)
+    if whole:
+        often = w.astype(int)
+        put(f"{name}.ece64", ece(np.repeat(wide.max(axis=1), often), np.repeat((guess == truth).astype(int), often), 15))
+
+
+def weighted_quantities(name, rows, outputs):
+    t = (rng.normal(size=(rows, outputs)) * 3 + 10).astype(np.float32)
+    a, w = (t + rng.normal(size=t.shape)).astype(np.float32), (rng.random(rows) * 3).astype(np.float32)
+    w[1] = 0
+    cases["weighted_quantities"][name] = {"outputs": outputs}
+    for key, value in [("targets", t.ravel()), ("answers", a.ravel()), ("w", w)]:
+        put(f"{name}.{key}", value, np.float32)
+    t, a, w = (v.astype(np.float64) for v in (t, a, w))
+    put(f"{name}.figures64", [f(t, a, sample_weight=w) for f in (sk.mean_absolute_error, sk.root_mean_squared_error, sk.r2_score)])
+
+
+cases["weighted"], cases["weighted_quantities"] = {}, {}
+for classes, rows in [(2, 50), (3, 100), (6, 400)]:
+    weighted_case(f"w{classes}", classes, rows, False)
+    weighted_case(f"w{classes}_whole", classes, rows, True)
+for outputs, rows in [(1, 60), (3, 100)]:
+    weighted_quantities(f"wq{outputs}", rows, outputs)
+
 about = {"cases": cases, "sklearn": sklearn.__version__, "numpy": np.__version__}
 path = HERE / "metrics.safetensors"
 save_file(tensors, path, metadata={"golden": json.dumps(about, sort_keys=True)})

@@ -7,8 +7,8 @@
 Made with torch 2.15.0, Keras 3.15.1 (torch back end), numpy 2.4.6 and mpmath 1.3.0. Inputs are float32; names with `64` are
 float64 results from them.
 
-Layers that draw random numbers are the libraries' own; only their draws are replaced, by what evenkeel's random words mean:
-Philox4x32-10 is written out below, and a normal number is the quantile of its word, in 30 digits.
+Layers that draw random numbers are the libraries' own; only their draws are replaced, by what evenkeel's random words mean
+(`words.py`).
 """
 
 import json
@@ -17,7 +17,6 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 import keras  # noqa: E402
-import mpmath  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
@@ -25,11 +24,12 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.optim import swa_utils  # noqa: E402
 
+from words import normal, word  # noqa: E402
+
 HERE = Path(__file__).resolve().parent
 torch.set_num_threads(1)
 torch.manual_seed(20261123)
 torch.set_default_dtype(torch.float64)
-mpmath.mp.dps = 30
 OUT, ABOUT = {}, {}
 DROPOUT, NOISE, DROPCONNECT = 4, 48, 49
 
@@ -44,29 +44,6 @@ def put(name, value):
     OUT[name] = np.ascontiguousarray(value.astype(np.float64 if name.endswith("64") else np.float32))
 
 
-# Random words.
-
-def philox(counter, key):
-    c, k = list(counter), list(key)
-    for _ in range(10):
-        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [(b >> 32) ^ c[1] ^ k[0], b & 0xFFFFFFFF, (a >> 32) ^ c[3] ^ k[1], a & 0xFFFFFFFF]
-        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return c
-
-
-def word(seed, purpose, layer, step, element):
-    counter = (element // 64) * 16 + element % 16
-    words = philox([counter & 0xFFFFFFFF, counter >> 32, step, purpose << 24 | layer], [seed & 0xFFFFFFFF, seed >> 32])
-    return words[element // 16 % 4]
-
-
-def normal(w):
-    p = (mpmath.mpf(w) + mpmath.mpf(1) / 2) / 2**32
-    return float(mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1))
-
-
-assert philox([0] * 4, [0] * 2) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 SEED, LAYER, STEP, COUNT = 0x123456789, 3, 5, 1000
 
 

@@ -110,6 +110,14 @@ ROWS = [
 ]
 
 
+# Rows that came later, with draws of their own.
+LATER = [
+    ("poisson_full", "torch PoissonNLLLoss(full=True)", "counts", lambda z, t: F.poisson_nll_loss(z, t, full=True)),
+    ("poisson_rate_full(0.00000001)", "torch PoissonNLLLoss(log_input=False, full=True)", "rates",
+     lambda z, t: F.poisson_nll_loss(z, t, log_input=False, full=True, eps=1e-8)),
+]
+
+
 def keras_weighted(loss, mean="rows", pick=lambda t, z: t):
     reduction = {"rows": "sum_over_batch_size", "weights": "mean_with_sample_weight"}[mean]
     loss = loss(reduction=reduction)
@@ -206,6 +214,12 @@ def make_losses():
             b = rng.permutation(a)
             store(key, shape, lambda z, a, b: share * call(z, a) + (1 - share) * call(z, b), z, a, b, others=b)
         rows.append({"key": key, "loss": text, "library": library, "shapes": shapes("classes"), "share": share})
+    rng = np.random.default_rng(6)
+    for number, (text, library, kind, call) in enumerate(LATER):
+        key = f"l{number}"
+        for shape in shapes(kind):
+            store(key, shape, call, *draw(rng, kind, *SHAPES[shape]))
+        rows.append({"key": key, "loss": text, "library": library, "shapes": shapes(kind)})
     about = {"rows": rows, "torch": torch.__version__.split("+")[0], "keras": keras.__version__}
     save_file(tensors, HERE / "objectives.safetensors", metadata={"golden": json.dumps(about, sort_keys=True)})
     print("objectives.safetensors", len(rows), "rows", len(tensors), "tensors")
@@ -300,8 +314,7 @@ def make_initialisers():
     gains = [{"of": of, "a": a, "gain": torch.nn.init.calculate_gain(of, a)}
              for of, a in [("linear", None), ("sigmoid", None), ("tanh", None), ("relu", None), ("selu", None),
                            ("leaky_relu", 0.0), ("leaky_relu", 0.01), ("leaky_relu", 0.25)]]
-    # Whole matrices of what draws nothing, and how many zeros a sparse matrix has in each column.
-    eye = {"torch": torch.nn.init.eye_(torch.empty(3, 5)).tolist(), "keras": keras.ops.convert_to_numpy(init.Identity(2.0)((5, 3))).tolist()}
+    # How many zeros a sparse matrix has in each column.
     sparse = [{"sparsity": s, "inputs": i, "outputs": o,
                "zeros": int((torch.nn.init.sparse_(torch.empty(o, i), s, std=1.0)[:, 0] == 0).sum())}
               for s in (0.0, 0.125, 0.5, 0.875, 1.0) for i, o in shapes]
@@ -309,7 +322,7 @@ def make_initialisers():
     cut = [{"arguments": arguments, "mean": float(w.mean()), "std": float(w.std())}
            for arguments in ([0.0, 1.0, -2.0, 2.0], [0.5, 0.25, 0.0, 0.75], [0.0, 1.0, 1.0, 3.0], [0.0, 0.1, -2.0, 2.0])
            for w in [torch.nn.init.trunc_normal_(torch.empty(2000, 2000, dtype=torch.float64), *arguments)]]
-    value = {"laws": cases, "gains": gains, "eye": eye, "sparse": sparse, "trunc_normal": cut,
+    value = {"laws": cases, "gains": gains, "sparse": sparse, "trunc_normal": cut,
              "torch": torch.__version__.split("+")[0], "keras": keras.__version__}
     (HERE / "initialisers.json").write_text(json.dumps(value, indent=None).replace("}, {", "},\n {") + "\n")
     print("initialisers.json", len(cases), "laws")

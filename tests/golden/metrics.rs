@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel::metrics::{Average, Bin, Confusion, Scores, calibration, classes, log_loss, quantities, ranking, top_k};
+use evenkeel::Error;
+use evenkeel::metrics::{
+    Average, Bin, Confusion, Scores, Truth, calibration, classes, log_loss, quantities, ranking, top_k,
+};
 
 use crate::file::File;
+use crate::table::{Unit, note};
 
 /// For each metric: vectors, values, largest relative deviation.
 #[derive(Default)]
@@ -27,9 +31,9 @@ impl Rows {
         row.1 += found.len();
     }
 
-    fn print(&self) {
+    fn note(&self) {
         for (metric, (vectors, values, deviation)) in &self.0 {
-            println!("{metric}: {vectors} vectors, {values} values, largest deviation {deviation:.1e}");
+            note(metric, (*vectors, *values), *deviation, Unit::Relative);
         }
     }
 }
@@ -44,40 +48,40 @@ fn figures(scores: Scores) -> [Option<f64>; 3] {
 }
 
 #[test]
-fn metrics_of_classes() {
+pub(crate) fn metrics_of_classes() {
     let file = File::open("metrics");
     let mut rows = Rows::default();
     for (case, about) in cases(&file, "classes") {
         let count = about["classes"].as_u64().unwrap() as usize;
         let of = |name: &str| file.f64(&format!("{case}.{name}"));
         let (truth, predicted) = (file.u32(&format!("{case}.truth")), file.u32(&format!("{case}.predicted")));
-        let mut counts = vec![9; count * count];
+        let mut counts = vec![9.0; count * count];
         let mut confusion = Confusion::new(count, &mut counts).unwrap();
         confusion.add_all(&truth, &predicted).unwrap();
-        let found: Vec<_> = (0..count * count).map(|at| Some(confusion.count(at / count, at % count) as f64)).collect();
-        rows.compare("confusion matrix", case, &found, of("confusion"));
+        let found: Vec<_> = (0..count * count).map(|at| Some(confusion.count(at / count, at % count))).collect();
+        rows.compare("confusion", case, &found, of("confusion"));
         rows.compare("accuracy", case, &[confusion.accuracy()], of("accuracy64"));
         rows.compare("accuracy", case, &[classes::accuracy(&truth, &predicted).ok()], of("accuracy64"));
-        let support: Vec<_> = (0..count).map(|class| Some(confusion.class(class, 0.0).support as f64)).collect();
-        rows.compare("support", case, &support, of("support64"));
+        let support: Vec<_> = (0..count).map(|class| Some(confusion.class(class, 0.0).support)).collect();
+        rows.compare("of a class: support", case, &support, of("support64"));
         for (word, zero) in [("zero", 0.0), ("one", 1.0), ("nan", f64::NAN)] {
             let each: Vec<_> = (0..count).flat_map(|class| figures(confusion.class(class, zero))).collect();
-            rows.compare("precision, recall, F1 of a class", case, &each, of(&format!("class_{word}64")));
+            rows.compare("of a class: precision recall f1", case, &each, of(&format!("class_{word}64")));
             for (name, average, metric) in [
-                ("macro", Average::Macro, "precision, recall, F1 macro"),
-                ("weighted", Average::Weighted, "precision, recall, F1 weighted"),
-                ("micro", Average::Micro, "precision, recall, F1 micro"),
+                ("macro", Average::Macro, "macro: precision recall f1"),
+                ("weighted", Average::Weighted, "weighted: precision recall f1"),
+                ("micro", Average::Micro, "micro: precision recall f1"),
             ] {
                 let found = figures(confusion.average(average, zero));
                 rows.compare(metric, case, &found, of(&format!("{name}_{word}64")));
             }
         }
     }
-    rows.print();
+    rows.note();
 }
 
 #[test]
-fn metrics_of_scores() {
+pub(crate) fn metrics_of_scores() {
     let file = File::open("metrics");
     let mut rows = Rows::default();
     for (case, about) in cases(&file, "scores") {
@@ -94,17 +98,17 @@ fn metrics_of_scores() {
             found.push([one.roc_auc, Some(one.average_precision), one.pr_auc]);
         }
         let rankings = of("rankings64");
-        for (at, metric) in ["ROC AUC", "average precision", "PR AUC by trapezoids"].into_iter().enumerate() {
+        for (at, metric) in ["roc-auc", "pr-auc", "trapezoids"].into_iter().enumerate() {
             let column: Vec<_> = found.iter().map(|row| row[at]).collect();
             let truth: Vec<_> = rankings.iter().skip(at).step_by(3).copied().collect();
             rows.compare(metric, case, &column, &truth);
         }
-        rows.compare("log loss", case, &[log_loss(&scores, count, &truth).ok()], of("log_loss64"));
+        rows.compare("log-loss", case, &[log_loss(&scores, count, &truth).ok()], of("log_loss64"));
         for (name, bins) in [("ece_164", 1), ("ece_1064", 10), ("ece_1564", 15)] {
             let mut bins = vec![Bin::default(); bins];
             let error = calibration(&scores, count, &truth, &mut bins).unwrap();
-            rows.compare("calibration error", case, &[Some(error.expected), Some(error.largest)], of(name));
-            assert_eq!(bins.iter().map(|bin| bin.rows).sum::<u64>(), truth.len() as u64);
+            rows.compare("ece", case, &[Some(error.expected), Some(error.largest)], of(name));
+            assert_eq!(bins.iter().map(|bin| bin.rows).sum::<f64>(), truth.len() as f64);
         }
         if count == 1 {
             continue;
@@ -114,14 +118,14 @@ fn metrics_of_scores() {
         for (name, average) in [("macro64", Average::Macro), ("weighted64", Average::Weighted)] {
             let mean = ranking::averaged(&scores, count, &truth, average, &mut order).unwrap();
             let found = [mean.roc_auc, Some(mean.average_precision)];
-            rows.compare("ROC AUC and average precision, one against the rest", case, &found, of(name));
+            rows.compare("one against the rest", case, &found, of(name));
         }
     }
-    rows.print();
+    rows.note();
 }
 
 #[test]
-fn metrics_of_quantities() {
+pub(crate) fn metrics_of_quantities() {
     let file = File::open("metrics");
     let mut rows = Rows::default();
     for (case, about) in cases(&file, "quantities") {
@@ -133,25 +137,97 @@ fn metrics_of_quantities() {
         rows.compare("RMSE", case, &[Some(found.rmse)], &truth[1..2]);
         rows.compare("R²", case, &[found.r2], &truth[2..]);
     }
-    rows.print();
+    rows.note();
+}
+
+/// `sample_weight`; and weights of 1 are none.
+#[test]
+pub(crate) fn weighted_metrics() {
+    let file = File::open("metrics");
+    let mut rows = Rows::default();
+    for (case, about) in cases(&file, "weighted") {
+        let count = about["classes"].as_u64().unwrap() as usize;
+        let of = |name: &str| file.f64(&format!("{case}.{name}"));
+        let [labels, predicted] = ["truth", "predicted"].map(|name| file.u32(&format!("{case}.{name}")));
+        let [scores, weights] = ["scores", "w"].map(|name| file.f32(&format!("{case}.{name}")));
+        let truth = Truth::weighted(&labels, &weights);
+        let mut counts = vec![9.0; count * count];
+        let mut confusion = Confusion::new(count, &mut counts).unwrap();
+        confusion.add_all(truth, &predicted).unwrap();
+        let all = |at| Some(confusion.count(at / count, at % count));
+        rows.compare("confusion", case, &(0..count * count).map(all).collect::<Vec<_>>(), of("confusion64"));
+        rows.compare("accuracy", case, &[confusion.accuracy()], of("accuracy64"));
+        rows.compare("accuracy", case, &[classes::accuracy(truth, &predicted).ok()], of("accuracy64"));
+        let scored = (0..count).map(|class| confusion.class(class, 0.0));
+        let each: Vec<_> = scored.flat_map(|of| [of.precision, of.recall, of.f1, of.support].map(Some)).collect();
+        rows.compare("of a class: precision recall f1", case, &each, of("class64"));
+        for (name, average, metric) in [
+            ("macro64", Average::Macro, "macro: precision recall f1"),
+            ("weighted64", Average::Weighted, "weighted: precision recall f1"),
+            ("micro64", Average::Micro, "micro: precision recall f1"),
+        ] {
+            rows.compare(metric, case, &figures(confusion.average(average, 0.0)), of(name));
+        }
+        let mut order = vec![7; labels.len()];
+        let mut rank = |class| ranking::one_vs_rest(&scores, count, truth, class, &mut order).unwrap();
+        let found: Vec<_> =
+            (0..count).map(&mut rank).flat_map(|one| [one.roc_auc, Some(one.average_precision), one.pr_auc]).collect();
+        rows.compare("roc-auc pr-auc trapezoids", case, &found, of("rankings64"));
+        for (name, average) in [("averaged_macro64", Average::Macro), ("averaged_weighted64", Average::Weighted)] {
+            let mean = ranking::averaged(&scores, count, truth, average, &mut order).unwrap();
+            rows.compare("one against the rest", case, &[mean.roc_auc, Some(mean.average_precision)], of(name));
+        }
+        rows.compare("log-loss", case, &[log_loss(&scores, count, truth).ok()], of("log_loss64"));
+        let found: Vec<_> = (1..=count).map(|k| top_k(&scores, count, truth, k).ok()).collect();
+        rows.compare("top-k", case, &found, of("top_k64"));
+        let mut bins = [Bin::default(); 15];
+        if about["whole"] == true {
+            let error = calibration(&scores, count, truth, &mut bins).unwrap();
+            rows.compare("ece", case, &[Some(error.expected), Some(error.largest)], of("ece64"));
+        }
+        let ones = vec![1.0; labels.len()];
+        let same = Truth::weighted(&labels, &ones);
+        assert_eq!(log_loss(&scores, count, same), log_loss(&scores, count, &labels));
+        assert_eq!(top_k(&scores, count, same, 1), top_k(&scores, count, &labels, 1));
+        let [a, b] = [same, Truth::from(&labels)].map(|truth| calibration(&scores, count, truth, &mut bins).unwrap());
+        assert_eq!(a, b);
+        let [a, b] = [same, Truth::from(&labels)]
+            .map(|truth| ranking::one_vs_rest(&scores, count, truth, 0, &mut order).unwrap());
+        assert_eq!(a, b);
+    }
+    for (case, about) in cases(&file, "weighted_quantities") {
+        let [answers, targets, weights] = ["answers", "targets", "w"].map(|name| file.f32(&format!("{case}.{name}")));
+        let outputs = about["outputs"].as_u64().unwrap() as usize;
+        let found = quantities(&answers, Truth::weighted(&targets, &weights), outputs).unwrap();
+        let truth = file.f64(&format!("{case}.figures64"));
+        rows.compare("mae rmse r2", case, &[Some(found.mae), Some(found.rmse), found.r2], truth);
+        let same = quantities(&answers, Truth::weighted(&targets, &vec![1.0; weights.len()]), outputs);
+        assert_eq!(same, quantities(&answers, &targets, outputs));
+    }
+    rows.note();
+    let [negative, endless, none] = [[1.0, -1.0], [1.0, f32::INFINITY], [0.0, 0.0]];
+    let of = |weights: &[f32]| top_k(&[0.5; 4], 2, Truth::weighted(&[0, 1], weights), 1);
+    assert_eq!(of(&negative), Err(Error::Weight { row: 1, value: -1.0 }));
+    assert_eq!(of(&endless), Err(Error::Weight { row: 1, value: f32::INFINITY }));
+    assert_eq!(of(&none), Err(Error::AllWeightsZero));
+    assert_eq!(of(&[1.0]), Err(Error::Length { what: "weights", expected: 2, found: 1 }));
 }
 
 /// No length, label or number that comes in leads to a panic, and each refusal says what it is about.
 #[test]
-fn metrics_refuse() {
-    use evenkeel::Error;
+pub(crate) fn metrics_refuse() {
     let mut order = [0; 3];
     let said = |error: Error| error.to_string();
-    assert!(Confusion::new(3, &mut [0; 8]).is_err());
+    assert!(Confusion::new(3, &mut [0.0; 8]).is_err());
     assert!(Confusion::new(0, &mut []).is_err());
-    assert!(Confusion::new(usize::MAX, &mut [0; 9]).is_err());
-    let mut counts = [0; 4];
+    assert!(Confusion::new(usize::MAX, &mut [0.0; 9]).is_err());
+    let mut counts = [0.0; 4];
     let mut confusion = Confusion::new(2, &mut counts).unwrap();
-    assert_eq!((confusion.accuracy(), confusion.total()), (None, 0));
+    assert_eq!((confusion.accuracy(), confusion.total()), (None, 0.0));
     assert_eq!(confusion.average(Average::Macro, 0.25).recall, 0.25);
     assert_eq!(confusion.add(0, 2), Err(Error::Label { row: 0, label: 2, classes: 2 }));
     assert!(confusion.add_all(&[0, 1], &[0]).is_err());
-    assert_eq!((confusion.count(5, 0), confusion.class(9, 0.0).support), (0, 0));
+    assert_eq!((confusion.count(5, 0), confusion.class(9, 0.0).support), (0.0, 0.0));
     for (scores, classes, truth) in
         [(&[0.5; 3][..], 2, &[0; 3][..]), (&[0.5; 6], 2, &[2; 3]), (&[], 2, &[]), (&[], 0, &[0])]
     {

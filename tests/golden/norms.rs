@@ -20,7 +20,7 @@ const SEED: u64 = 0x1_2345_6789;
 const STEP: u32 = 5;
 
 #[test]
-fn dropouts_kin() {
+pub(crate) fn dropouts_kin() {
     let file = File::open("norms");
     let (x, dy) = (file.f32("noise.x"), file.f32("noise.dy"));
     let stream = |purpose| Stream::new(SEED, purpose, 3, STEP);
@@ -71,15 +71,15 @@ fn dropouts_kin() {
             alpha_torch.relative(&format!("{name} of PyTorch on {level}"), &y, &expected, 1e-6);
         }
     }
-    numbers.print("normal numbers of random words, relative to each");
-    gaussian.print("GaussianDropout of Keras, outputs and gradients");
-    added.print("GaussianNoise of Keras");
-    alpha.print("AlphaDropout of Keras, outputs and gradients");
-    alpha_torch.print("AlphaDropout of PyTorch");
+    numbers.note("gaussian_noise");
+    gaussian.note("gaussian_dropout");
+    added.note("gaussian_noise");
+    alpha.note("alpha_dropout");
+    alpha_torch.note("alpha_dropout");
 }
 
 #[test]
-fn drop_connect() {
+pub(crate) fn drop_connect() {
     let file = File::open("norms");
     let mut tally = Tally::default();
     for level in Level::available() {
@@ -115,11 +115,11 @@ fn drop_connect() {
             }
         }
     }
-    tally.print("DropConnect: dropout of PyTorch's weights, losses and gradients");
+    tally.note("");
 }
 
 #[test]
-fn layer_norm() {
+pub(crate) fn layer_norm() {
     let file = File::open("norms");
     let [mut values, mut gradients] = [(); 2].map(|()| Tally::default());
     for level in Level::available() {
@@ -184,8 +184,8 @@ fn layer_norm() {
             }
         }
     }
-    values.print("LayerNorm of PyTorch, LayerNormalization of Keras, outputs");
-    gradients.print("LayerNorm of PyTorch, LayerNormalization of Keras, gradients");
+    values.note("");
+    gradients.note("");
 }
 
 /// Some steps of SGD from PyTorch's weights to PyTorch's weights.
@@ -235,7 +235,7 @@ fn trained(name: &str) {
             }
         }
     }
-    tally.print(&format!("{net}: {steps} steps of PyTorch, weights and statistics"));
+    tally.note("");
 }
 
 fn largest(file: &File, name: &str) -> f64 {
@@ -243,35 +243,35 @@ fn largest(file: &File, name: &str) -> f64 {
 }
 
 #[test]
-fn batch_norm_frozen_among_others() {
+pub(crate) fn batch_norm_frozen_among_others() {
     trained("frozen");
 }
 
 #[test]
-fn ghost_batch_norm() {
+pub(crate) fn ghost_batch_norm() {
     trained("ghost");
     trained("ghost_joined");
 }
 
 #[test]
-fn batch_renorm() {
+pub(crate) fn batch_renorm() {
     trained("renorm");
 }
 
 #[test]
-fn layer_norm_in_training() {
+pub(crate) fn layer_norm_in_training() {
     trained("layer_norm");
 }
 
 #[test]
-fn averages_of_weights() {
+pub(crate) fn averages_of_weights() {
     let file = File::open("norms");
     let about = &file.about["average"];
     let number = |key: &str| about[key].as_f64().unwrap();
     let layers = text::parse(about["net"].as_str().unwrap()).unwrap();
     let labels = Labels::Classes(file.u32("average.y"));
     let data = Dataset { inputs: file.f32("average.x"), features: 4, labels };
-    let (mut tally, mut ema_of_keras) = (Tally::default(), Tally::default());
+    let mut ema_of_keras = Tally::default();
     for level in Level::available() {
         let from = number("from") as u32;
         for (name, averaging) in [
@@ -290,6 +290,7 @@ fn averages_of_weights() {
             let trainer = Trainer { shuffle: false, restore_best: false, level, ..trainer };
             let mut run = Run::new(model, trainer).unwrap();
             run.fit(data.view().unwrap(), None, &Serial, &mut |_| ControlFlow::Continue(())).unwrap();
+            let mut tally = Tally::default();
             for node in network.nodes() {
                 for (part, found) in tensors(&node, &run.model.params, &run.model.state) {
                     let what = format!("average.{name}.{}.{part}64", node.index);
@@ -297,6 +298,7 @@ fn averages_of_weights() {
                     tally.scaled(&format!("{what} on {level}"), &found, file.f64(&what), scale, 1e-5);
                 }
             }
+            tally.note(name);
         }
         let &[steps, width] = file.shape("keras_ema.weights") else { panic!("no steps") };
         let (weights, truth) = (file.f32("keras_ema.weights"), file.f64("keras_ema.average64"));
@@ -307,12 +309,11 @@ fn averages_of_weights() {
             ema_of_keras.relative(&format!("step {step} on {level}"), &found, &truth[step * width..][..width], 1e-6);
         }
     }
-    tally.print("swa_utils.AveragedModel with update_bn: SWA and EMA after nine epochs");
-    ema_of_keras.print("use_ema of Keras");
+    ema_of_keras.note("ema");
 }
 
 #[test]
-fn recalibrated_statistics() {
+pub(crate) fn recalibrated_statistics() {
     let file = File::open("norms");
     let layers = text::parse(file.about["recalibrate"]["net"].as_str().unwrap()).unwrap();
     let network = Network::new(4, &layers).unwrap();
@@ -332,12 +333,12 @@ fn recalibrated_statistics() {
         }
         assert_eq!(before[..], model.params[..]);
     }
-    tally.print("swa_utils.update_bn, batches of 16 and all rows");
+    tally.note("");
 }
 
 /// Golden running statistics folded into the dense layer before, and run as an image: against the formula in `f64`.
 #[test]
-fn folded_running_statistics() {
+pub(crate) fn folded_running_statistics() {
     let file = File::open("bn");
     for n in ["n2", "n3", "n1000"] {
         let mut tally = Tally::default();
@@ -377,9 +378,6 @@ fn folded_running_statistics() {
                 tally.each(&format!("{n}.{label} folded on {level}"), &found, &truth, size, 2e-7);
             }
         }
-        tally.print(&format!(
-            "batch norm, {} rows, folded into a dense layer, relative to the size of its terms",
-            &n[1..]
-        ));
+        tally.note("");
     }
 }

@@ -5,21 +5,38 @@ use evenkeel::train::{Mean, Mixed};
 use evenkeel::{Init, Level, Loss, Targets};
 
 use crate::file::{File, Tally, json};
+use crate::table::{Unit, note};
 use crate::values::through_a_session;
 
-/// One row of the table: all its cases, on every level. Prints how much was compared.
-#[test]
-fn losses_of_other_libraries() {
+/// What a row of the file is about.
+#[derive(PartialEq)]
+enum Kind {
+    Plain,
+    Smoothed,
+    Weighted,
+    Mixed,
+}
+
+/// All rows of a kind, on every level, loss and gradient.
+fn compare(kind: Kind, key: fn(&Loss, &str) -> String) {
     let file = File::open("objectives");
-    let mut all = 0;
     for row in file.about["rows"].as_array().unwrap() {
         let word = |key: &str| row[key].as_str().unwrap();
-        let (key, library) = (word("key"), word("library"));
+        let (prefix, library) = (word("key"), word("library"));
         let loss: Loss = word("loss").parse().unwrap();
         assert_eq!(loss.to_string().parse(), Ok(loss));
-        let (mut values, mut gradients) = (Tally::default(), Tally::default());
+        let of = match (row["mean"].is_null(), row["share"].is_null()) {
+            (true, true) if library.contains("label_smoothing") => Kind::Smoothed,
+            (true, true) => Kind::Plain,
+            (false, _) => Kind::Weighted,
+            _ => Kind::Mixed,
+        };
+        if of != kind {
+            continue;
+        }
+        let mut tally = Tally::default();
         for shape in row["shapes"].as_array().unwrap().iter().map(|shape| shape.as_str().unwrap()) {
-            let tensor = |part: &str| format!("{key}.{shape}.{part}");
+            let tensor = |part: &str| format!("{prefix}.{shape}.{part}");
             let (outputs, cols) = (file.f32(&tensor("z")), file.shape(&tensor("z"))[1]);
             let (labels, given) = (file.u32(&tensor("t")), file.f32(&tensor("t")));
             let others = if file.has(&tensor("others")) { file.u32(&tensor("others")) } else { Vec::new() };
@@ -37,26 +54,40 @@ fn losses_of_other_libraries() {
             for level in Level::available() {
                 let (value, gradient) = through_a_session(level, loss, &outputs, cols, targets);
                 let what = format!("{loss} ({library}), {shape} on {level}");
-                values.each(&what, &[value], truth, |_| truth[0].abs().max(0.1), 1e-6);
-                gradients.each(&what, &gradient, slopes, |_| largest.max(1e-3), 2e-6);
+                tally.each(&what, &[value], truth, |_| truth[0].abs().max(0.1), 1e-6);
+                tally.each(&what, &gradient, slopes, |_| largest.max(1e-3), 2e-6);
             }
         }
-        let ((value, _), (gradient, _)) = (&values.worst, &gradients.worst);
-        println!(
-            "{loss} | {library} | {} vectors, {} values, largest deviation of the loss {value:.1e}, of the gradient {gradient:.1e}",
-            values.vectors + gradients.vectors,
-            values.values + gradients.values,
-        );
-        all += 1;
+        tally.note(&key(&loss, library));
     }
-    println!("{all} losses and ways to weigh or mix them");
+}
+
+#[test]
+pub(crate) fn losses_of_other_libraries() {
+    compare(Kind::Plain, |loss, _| loss.to_string());
+}
+
+#[test]
+pub(crate) fn smoothed_losses() {
+    compare(Kind::Smoothed, |loss, _| loss.to_string());
+}
+
+/// Weights of rows and of classes.
+#[test]
+pub(crate) fn weighted_losses() {
+    compare(Kind::Weighted, |_, library| library.into());
+}
+
+/// Rows of two classes each.
+#[test]
+pub(crate) fn mixed_classes() {
+    compare(Kind::Mixed, |_, _| String::new());
 }
 
 /// Bounds and deviations that the libraries compute, each to nine digits; PyTorch's in `f64`.
 #[test]
-fn laws_of_initial_weights() {
+pub(crate) fn laws_of_initial_weights() {
     let file = json("initialisers.json");
-    let mut worst = std::collections::BTreeMap::<String, (usize, f64)>::new();
     for case in file["laws"].as_array().unwrap() {
         let number = |key: &str| case[key].as_f64().unwrap();
         let text = case["init"].as_str().unwrap();
@@ -71,18 +102,23 @@ fn laws_of_initial_weights() {
             }
             (theirs, ours) => panic!("{text}: {ours:?}, not {theirs}"),
         };
-        let entry = worst.entry(format!("{text} | {}", case["library"].as_str().unwrap())).or_default();
-        for (found, truth) in pairs {
+        let mut worst = 0.0_f64;
+        for (found, truth) in &pairs {
             let deviation = (found - truth).abs() / truth.abs().max(1e-3);
             // Our arguments are `f32`: 0.05 is one that both round.
             assert!(deviation < 1e-7, "{text}: {found}, not {truth}");
-            *entry = (entry.0 + 1, entry.1.max(deviation));
+            worst = worst.max(deviation);
         }
+        note(text, (1, pairs.len()), worst, Unit::Relative);
     }
-    for (name, (count, deviation)) in worst {
-        println!("{name} | {count} values, largest deviation {deviation:.1e}");
-    }
+}
+
+/// `calculate_gain` of PyTorch.
+#[test]
+pub(crate) fn gains() {
+    let file = json("initialisers.json");
     let gains = file["gains"].as_array().unwrap();
+    let mut worst = 0.0_f64;
     for gain in gains {
         let of = match gain["of"].as_str().unwrap() {
             "linear" => Nonlinearity::Linear,
@@ -93,7 +129,8 @@ fn laws_of_initial_weights() {
             _ => Nonlinearity::LeakyRelu { slope: gain["a"].as_f64().unwrap() as f32 },
         };
         let truth = gain["gain"].as_f64().unwrap();
-        assert!((of.gain() - truth).abs() < 1e-9, "{of:?}: {}, not {truth}", of.gain());
+        worst = worst.max((of.gain() - truth).abs());
+        assert!(worst < 1e-9, "{of:?}: {}, not {truth}", of.gain());
     }
-    println!("calculate_gain | torch | {} values", gains.len());
+    note("", (gains.len(), gains.len()), worst, Unit::Relative);
 }

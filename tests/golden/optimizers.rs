@@ -15,7 +15,7 @@ fn number(case: &Value, key: &str) -> f32 {
 
 /// Twelve steps on stored gradients, the rate another in each.
 #[test]
-fn optimizers() {
+pub(crate) fn optimizers() {
     let file = File::open("optimizers");
     let (start, gradients, rates) = (file.f32("start"), file.f32("gradients"), file.f32("rates"));
     let (len, padded) = (start.len(), start.len().next_multiple_of(16));
@@ -43,7 +43,13 @@ fn optimizers() {
                 tally.relative(&what, &params[..len], &truth[t * len..][..len], 1e-5);
             }
         }
-        tally.print(&format!("{text}, l2 {}, decay {}", case["l2"], case["weight_decay"]));
+        let key = |rule| format!("{text} with {rule}");
+        let of = |key: &str| case[key].as_f64().unwrap() > 0.0;
+        match (of("l2"), of("weight_decay")) {
+            (true, _) => tally.note(&key("l2")),
+            (_, true) => tally.note(&key("weight_decay")),
+            _ => tally.note(text),
+        }
     }
     assert_eq!(cases.len(), 29);
 }
@@ -69,7 +75,7 @@ fn rules_of(case: &Value) -> Rules {
 
 /// Twelve steps of a network under each rule.
 #[test]
-fn rules() {
+pub(crate) fn rules() {
     let file = File::open("rules");
     let layers = text::parse(file.about["net"].as_str().unwrap()).unwrap();
     let &[steps, rows, features] = file.shape("x") else { panic!("x is no batch of rows") };
@@ -122,17 +128,19 @@ fn rules() {
                 }
             }
         }
-        tally.print(name);
+        tally.note(name);
     }
     assert_eq!(cases.len(), 14);
 }
 
+fn list(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|lr| lr.as_f64().unwrap()).collect()
+}
+
 #[test]
-fn rates() {
+pub(crate) fn rates() {
     let file = file::json("rates.json");
     let base = file["base_lr"].as_f64().unwrap() as f32;
-    let list =
-        |value: &Value| -> Vec<f64> { value.as_array().unwrap().iter().map(|lr| lr.as_f64().unwrap()).collect() };
     for case in file["cases"].as_array().unwrap() {
         let name = case["text"].as_str().unwrap();
         let schedule: Schedule = name.parse().unwrap();
@@ -149,8 +157,14 @@ fn rates() {
                 (0..steps).map(|step| schedule.momentum(0, step, per_epoch, steps).unwrap()).collect();
             tally.each(name, &found, &truth, |at| truth[at], 1e-6);
         }
-        tally.print(&format!("{} {name}", case["source"].as_str().unwrap()));
+        tally.note(name);
     }
+}
+
+#[test]
+pub(crate) fn plateaus() {
+    let file = file::json("rates.json");
+    let base = file["base_lr"].as_f64().unwrap() as f32;
     let (mut tally, mut changes) = (Tally::default(), 0);
     let plateaus = file["plateaus"].as_array().unwrap();
     for case in plateaus {
@@ -168,5 +182,5 @@ fn rates() {
         tally.each(&format!("{name}, {}", case["mode"]), &found, &truth, |at| truth[at], 1e-6);
     }
     assert!(changes > 50);
-    tally.print(&format!("{} plateaus, {changes} changes of the rate", plateaus.len()));
+    tally.note("plateau");
 }

@@ -10,6 +10,7 @@ use evenkeel::train::{Batch, Buffers, Clip, Mode, Moment, Rules, Session, StopSt
 use evenkeel::{EarlyStopping, Layer, Level, Loss, Mlp, Network, Optimizer, Schedule, Serial, Targets, text};
 
 use crate::file::{self, File, Tally};
+use crate::table::{Unit, note};
 
 /// A layer's tensors in PyTorch's names and layout.
 pub(crate) fn tensors(node: &Node, params: &[f32], state: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
@@ -185,25 +186,21 @@ fn ten_steps(file: &File, config: &str, level: Level, tally: &mut Tally) {
 }
 
 #[test]
-fn training_steps() {
-    let mut tally = Tally::default();
-    let mut runs = 0;
+pub(crate) fn training_steps() {
     for net in ["train_relu_ce", "train_bn_ce", "train_tanh_mse", "train_gelu_bce"] {
         let file = File::open(net);
         for config in file.about["configs"].as_object().unwrap().keys() {
-            for level in Level::available() {
-                ten_steps(&file, config, level, &mut tally);
-                runs += 1;
-            }
+            let mut tally = Tally::default();
+            Level::available().for_each(|level| ten_steps(&file, config, level, &mut tally));
+            tally.note(config);
         }
     }
-    tally.print(&format!("{runs} runs of ten steps"));
 }
 
 /// Trained networks, unfolded, in evaluation mode; the limit is 1e-5 of the largest output, or four times what
 /// PyTorch's own `f32` result is off.
 #[test]
-fn inference() {
+pub(crate) fn inference() {
     let mut tally = Tally::default();
     let mut networks = 0;
     for entry in std::fs::read_dir(file::path("")).unwrap() {
@@ -227,14 +224,13 @@ fn inference() {
         networks += 1;
     }
     assert_eq!(networks, 17);
-    tally.print(&format!("{networks} trained networks"));
+    tally.note("");
 }
 
 #[test]
-fn schedules() {
+pub(crate) fn schedules() {
     let file = file::json("schedules.json");
     let base = file["base_lr"].as_f64().unwrap() as f32;
-    let mut tally = Tally::default();
     let mut left_out = Vec::new();
     for case in file["cases"].as_array().unwrap() {
         let truth: Vec<f64> = case["lr"].as_array().unwrap().iter().map(|lr| lr.as_f64().unwrap()).collect();
@@ -257,17 +253,21 @@ fn schedules() {
         };
         let found: Vec<f32> =
             (0..truth.len()).map(|step| schedule.rate(base, 0, step as u64, 1, steps as u64)).collect();
+        let mut tally = Tally::default();
         tally.each(name, &found, &truth, |at| truth[at], 1e-6);
+        tally.note(if name == "cosine" { "cosine" } else { "step" });
     }
     // PyTorch's LinearLR(start_factor=1/n, total_iters=n-1) is our warm-up of n steps.
     let truth: Vec<f64> = (0..12).map(|t| 0.1 * (0.25 + 0.75 * f64::from(t.min(3)) / 3.0)).collect();
     let found: Vec<f32> = (0..12).map(|step| Schedule::Constant.rate(0.1, 4, step, 1, 12)).collect();
+    let mut tally = Tally::default();
     tally.each("warm-up", &found, &truth, |at| truth[at], 1e-6);
-    tally.print(&format!("schedules (without {})", left_out.join(", ")));
+    tally.note("warm-up");
+    assert!(left_out.iter().all(|name| name.starts_with("linear_warmup")));
 }
 
 #[test]
-fn early_stopping() {
+pub(crate) fn early_stopping() {
     let file = file::json("early_stopping.json");
     let cases = file["cases"].as_array().unwrap();
     let number = |value: &serde_json::Value| match value.as_str() {
@@ -300,5 +300,5 @@ fn early_stopping() {
         assert_eq!((kept, state.best.map(|best| best.1)), (epoch("best_epoch"), epoch("best_epoch")), "{name}");
         assert_eq!(state.best.map(|best| best.0), case["best"].as_f64(), "{name}");
     }
-    println!("early stopping: {} cases", cases.len());
+    note("", (cases.len(), 3 * cases.len()), 0.0, Unit::Relative);
 }

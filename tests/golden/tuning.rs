@@ -8,7 +8,7 @@ use crate::file::{File, Tally};
 use crate::training::{load, tensors};
 
 #[test]
-fn tuning_steps() {
+pub(crate) fn tuning_steps() {
     let file = File::open("tuning");
     let mut tally = Tally::default();
     let mut runs = 0;
@@ -22,7 +22,7 @@ fn tuning_steps() {
         }
     }
     assert!(runs >= 4);
-    tally.print(&format!("{runs} runs of ten steps on a part of a network"));
+    tally.note("");
 }
 
 fn ten_steps(file: &File, config: &str, scope: Scope, rows: usize, level: Level, tally: &mut Tally) {

@@ -34,9 +34,8 @@ fn where_finite(theirs: &[f64], truth: &[f64]) -> Vec<f64> {
 }
 
 #[test]
-fn more_activations_and_gradients() {
+pub(crate) fn more_activations_and_gradients() {
     let file = File::open("units");
-    let (mut values, mut gradients) = (Tally::default(), Tally::default());
     let (x, dy) = (file.f32("x"), file.f32("dy"));
     let (inputs, upstream) = (pad(&x, x.len()), pad(&dy, x.len()));
     let named: Vec<_> =
@@ -64,18 +63,14 @@ fn more_activations_and_gradients() {
             let theirs = where_finite(theirs, truth);
             beside.each(&what, &dx[..x.len()], &theirs, |at| f64::from(dy[at].abs()), 2e-6);
         }
-        value.print(&format!("{name}, in ulp"));
-        gradient.print(&format!("{name}, gradients, relative to the upstream gradient"));
-        values.join(value);
-        gradients.join(gradient);
+        value.note_ulp(kind.name());
+        gradient.note(kind.name());
     }
-    values.print("more activations, in ulp");
-    gradients.print("their gradients, relative to the upstream gradient");
 }
 
 /// PReLU: outputs, gradients of the inputs and of the slopes, shared and of each feature.
 #[test]
-fn prelu_and_gradients() {
+pub(crate) fn prelu_and_gradients() {
     let file = File::open("units");
     let [mut values, mut inputs, mut slopes] = [Tally::default(), Tally::default(), Tally::default()];
     for (case, shared) in [("shared", true), ("each", false)] {
@@ -97,7 +92,7 @@ fn prelu_and_gradients() {
             }
         }
     }
-    values.print("PReLU, relative");
-    inputs.print("its gradients, relative");
-    slopes.print("gradients of its slopes, relative");
+    for tally in [values, inputs, slopes] {
+        tally.note("");
+    }
 }

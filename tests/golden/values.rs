@@ -65,7 +65,7 @@ fn check_running(tally: &mut Tally, what: &str, found: &[Vec<f32>; 2], x: &[f32]
 }
 
 #[test]
-fn batch_norm_as_in_pytorch() {
+pub(crate) fn batch_norm_as_in_pytorch() {
     let file = File::open("bn");
     for n in ["n2", "n3", "n1000"] {
         let [mut values, mut gradients, mut cumulative, mut statistic] = [(); 4].map(|()| Tally::default());
@@ -114,17 +114,15 @@ fn batch_norm_as_in_pytorch() {
                 }
             }
         }
-        let rows = &n[1..];
-        values.print(&format!("batch norm, {rows} rows, outputs, relative to |γx̂| + |β|"));
-        gradients.print(&format!("batch norm, {rows} rows, gradients, relative to the size of their terms"));
-        let of = "relative to the column's largest value and to the variance";
-        statistic.print(&format!("batch norm, {rows} rows, running statistics with momentum, {of}"));
-        cumulative.print(&format!("batch norm, {rows} rows, running statistics averaged over all batches, {of}"));
+        for tally in [values, gradients, statistic] {
+            tally.note("bn");
+        }
+        cumulative.note("bn cumulative");
     }
 }
 
 #[test]
-fn batch_norm_as_in_keras() {
+pub(crate) fn batch_norm_as_in_keras() {
     let file = File::open("bn_keras");
     let mut tally = Tally::default();
     for level in Level::available() {
@@ -150,13 +148,13 @@ fn batch_norm_as_in_keras() {
             }
         }
     }
-    tally.print("batch norm in Keras' dialect");
+    tally.note("");
 }
 
 /// Columns on which a careless mean or variance fails (R8). Where the sum or the variance is beyond `f32`, training
 /// refuses the batch instead; that is tested with training.
 #[test]
-fn batch_norm_on_hard_columns() {
+pub(crate) fn batch_norm_on_hard_columns() {
     let file = File::open("bn");
     let mut beyond = Vec::new();
     for name in file.about["hard"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()) {
@@ -179,12 +177,10 @@ fn batch_norm_on_hard_columns() {
             // Columns of one value: what the mean's rounding leaves, divided by √ε, is not exactly 0.
             tally.scaled(&what("y"), &y, truth("y"), largest.max(1.0), 1e-5);
         }
-        if means.vectors == 0 {
-            println!("hard column {name}: statistics beyond f32, a batch that training refuses");
-            continue;
+        if means.vectors > 0 {
+            means.note("bn");
+            tally.note("bn");
         }
-        means.print(&format!("hard column {name}, mean"));
-        tally.print(&format!("hard column {name}, variance and outputs"));
     }
     beyond.sort_unstable();
     beyond.dedup();
@@ -204,13 +200,13 @@ fn activations() -> [(&'static str, Activation); 7] {
 }
 
 #[test]
-fn activations_and_gradients() {
+pub(crate) fn activations_and_gradients() {
     let file = File::open("activations");
-    let (mut values, mut gradients) = (Tally::default(), Tally::default());
     let (x, dy) = (file.f32("x"), file.f32("dy"));
     let (inputs, upstream) = (pad(&x, x.len()), pad(&dy, x.len()));
-    for level in Level::available() {
-        for (name, kind) in activations() {
+    for (name, kind) in activations() {
+        let (mut values, mut gradients) = (Tally::default(), Tally::default());
+        for level in Level::available() {
             let what = format!("{name} on {level}");
             let (mut y, mut dx) = (inputs.clone(), upstream.clone());
             activation::forward(level, &Serial, kind, &mut y);
@@ -223,27 +219,27 @@ fn activations_and_gradients() {
             let truth = file.f64(&format!("{name}.dx64"));
             gradients.each(&what, &dx[..x.len()], truth, |at| f64::from(dy[at].abs()), 1e-6);
         }
+        values.note_ulp(kind.name());
+        gradients.note(kind.name());
     }
-    values.print("activations, in ulp");
-    gradients.print("their gradients, relative to the upstream gradient");
 }
 
 #[test]
-fn softmax_rows() {
+pub(crate) fn softmax_rows() {
     let file = File::open("activations");
-    let (mut values, mut gradients) = (Tally::default(), Tally::default());
     type Forward = fn(Level, usize, usize, &mut [f32]) -> Result<(), evenkeel::Error>;
     type Backward = fn(Level, usize, usize, &[f32], &mut [f32]) -> Result<(), evenkeel::Error>;
     let kinds: [(&str, Forward, Backward); 2] = [
         ("softmax", softmax::softmax, softmax::softmax_backward),
         ("log_softmax", softmax::log_softmax, softmax::log_softmax_backward),
     ];
-    for level in Level::available() {
+    for (name, forward, backward) in kinds {
+        let mut tally = Tally::default();
         for block in file.about["rows"].as_array().unwrap().iter().map(|block| block.as_str().unwrap()) {
             let (x, dy) = (file.f32(&format!("rows_{block}.x")), file.f32(&format!("rows_{block}.dy")));
             let cols = file.shape(&format!("rows_{block}.x"))[1];
             let rows = x.len() / cols;
-            for (name, forward, backward) in kinds {
+            for level in Level::available() {
                 let what = format!("{name} of {block} on {level}");
                 let (mut y, mut dx) = (pad(&x, cols), pad(&dy, cols));
                 forward(level, cols, rows, &mut y).unwrap();
@@ -251,16 +247,15 @@ fn softmax_rows() {
                 // Relative, but for probabilities below the smallest normal number; logarithms of probabilities near
                 // 1 are rests of sums of size 1.
                 let scale = |at: usize| truth[at].abs().max(if name == "softmax" { 1.2e-38 } else { 1.0 });
-                values.each(&what, &unpad(&y, cols), truth, scale, 2e-6);
+                tally.each(&what, &unpad(&y, cols), truth, scale, 2e-6);
                 backward(level, cols, rows, &y, &mut dx).unwrap();
                 let truth = file.f64(&format!("rows_{block}.{name}.dx64"));
                 let sum = |at: usize| dy[at / cols * cols..][..cols].iter().map(|dy| f64::from(dy.abs())).sum();
-                gradients.each(&what, &unpad(&dx, cols), truth, sum, 1e-6);
+                tally.each(&what, &unpad(&dx, cols), truth, sum, 1e-6);
             }
         }
+        tally.note(name);
     }
-    values.print("softmax and log-softmax");
-    gradients.print("their gradients, relative to the row's Σ|dy|");
 }
 
 /// The loss of given outputs, and its gradient with respect to them, through the public step: row `r` of the input is the
@@ -293,13 +288,13 @@ pub(crate) fn through_a_session(
 }
 
 #[test]
-fn losses_and_gradients() {
+pub(crate) fn losses_and_gradients() {
     let file = File::open("losses");
-    let (mut values, mut gradients) = (Tally::default(), Tally::default());
     let losses =
         [("mse", Loss::MeanSquaredError), ("bce", Loss::BinaryCrossEntropy), ("cross_entropy", Loss::CrossEntropy)];
-    for level in Level::available() {
-        for (name, loss) in losses {
+    for (name, loss) in losses {
+        let (mut values, mut gradients) = (Tally::default(), Tally::default());
+        for level in Level::available() {
             for case in file.about[name].as_array().unwrap().iter().map(|case| case.as_str().unwrap()) {
                 let tensor = |part: &str| format!("{name}.{case}.{part}");
                 let (outputs, cols) = (file.f32(&tensor("prediction")), file.shape(&tensor("prediction"))[1]);
@@ -328,7 +323,7 @@ fn losses_and_gradients() {
                 }
             }
         }
+        values.note(name);
+        gradients.note(name);
     }
-    values.print("losses, relative (to 0.1 if smaller)");
-    gradients.print("their gradients, relative to the largest of a mean (squared error: of the case)");
 }

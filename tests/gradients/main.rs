@@ -280,7 +280,7 @@ fn batch_norm_modes() {
 /// Every loss, over one, three and more than sixteen outputs.
 #[test]
 fn losses() {
-    let texts = "mae, huber(0.5), smooth_l1(0.3), log_cosh, quantile(0.8), poisson, kl_div, soft_cross_entropy(0), \
+    let texts = "mae, huber(0.5), smooth_l1(0.3), log_cosh, quantile(0.8), poisson, poisson_full, kl_div, soft_cross_entropy(0), \
                  soft_cross_entropy(0.2), cross_entropy(0.1), bce(0.1), focal(2;0.25), focal(0.5;1), binary_focal(2), \
                  binary_focal(0.5;0.7), hinge, squared_hinge, categorical_hinge, multi_margin(1), squared_multi_margin(0.5), \
                  cosine_similarity, cosine_embedding";
@@ -293,8 +293,9 @@ fn losses() {
         }
         check_all(&loss.to_string(), &nets, &[1, 5, 17]);
     }
-    let rate: Loss = "poisson_rate".parse().unwrap();
-    check_all("poisson_rate", &[(5, "dense(17) tanh dense(3) sigmoid", rate)], &[1, 5, 17]);
+    for text in ["poisson_rate", "poisson_rate_full"] {
+        check_all(text, &[(5, "dense(17) tanh dense(3) sigmoid", text.parse().unwrap())], &[1, 5, 17]);
+    }
 }
 
 /// Weights of rows under both means, rows of two classes, and both.

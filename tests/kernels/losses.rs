@@ -13,7 +13,8 @@ use evenkeel::{Error, Layer, Level, Network, Serial};
 /// Every loss, with arguments other than the defaults too.
 fn losses() -> Vec<Loss> {
     let others = "cross_entropy(0.1) bce(0.2) soft_cross_entropy(0.3) huber(0.3) smooth_l1(0.25) quantile(0.1) focal(0.5,2) \
-                  focal(0,1) binary_focal(0) binary_focal(1.5,0.3) multi_margin(0.2) squared_multi_margin(2) poisson_rate(0.5)";
+                  focal(0,1) binary_focal(0) binary_focal(1.5,0.3) multi_margin(0.2) squared_multi_margin(2) poisson_rate(0.5) \
+                  poisson_rate_full(0.5)";
     let all = NAMES.iter().map(|(_, loss)| *loss);
     all.chain(others.split_whitespace().map(|text| text.parse().unwrap())).collect()
 }
@@ -31,7 +32,7 @@ struct Case {
 impl Case {
     fn draw(rng: &mut Rng, loss: Loss, rows: usize, cols: usize) -> Self {
         let scale = rng.pick(&[1.0, 4.0, 30.0]);
-        let positive = matches!(loss, Loss::PoissonRate { .. });
+        let positive = matches!(loss, Loss::PoissonRate { .. } | Loss::PoissonRateFull { .. });
         let output = |x: f32| if positive { x.abs() + 1e-3 } else { scale * x };
         let outputs = Values::Plain.vec(rng, rows * cols).into_iter().map(output).collect();
         let mut values = Values::Plain.vec(rng, rows * cols);
@@ -259,7 +260,8 @@ fn refusals_of_targets() {
     for text in ["hinge", "squared_hinge"] {
         assert_eq!(values(&half, text), Err(Error::Target { row: 1, value: 0.5, loss: loss(text).name() }));
     }
-    for text in ["kl_div", "soft_cross_entropy", "binary_focal", "bce(0.1)", "poisson", "poisson_rate"] {
+    for text in ["kl_div", "soft_cross_entropy", "binary_focal", "bce(0.1)", "poisson", "poisson_rate", "poisson_full"]
+    {
         let found = values(&[0.0, -0.25, 1.0, 1.0], text);
         assert_eq!(found, Err(Error::Target { row: 0, value: -0.25, loss: loss(text).name() }));
         assert!(found.unwrap_err().to_string().contains("row 0 has target -0.25"));
@@ -295,6 +297,7 @@ fn refusals_of_targets() {
         Loss::BinaryFocal { gamma: 1.0, alpha: Some(2.0) },
         Loss::SmoothedBinaryCrossEntropy { smoothing: 1.0 },
         Loss::PoissonRate { eps: 0.0 },
+        Loss::PoissonRateFull { eps: f32::NAN },
     ] {
         let found = Targets::Values(&[1.0; 4]).check(loss, 2, 2);
         assert_eq!(found, Err(Error::LossParameter { loss: loss.name() }));

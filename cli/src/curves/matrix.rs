@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use super::{STYLE, escape};
+use crate::table::weight;
 
 /// Cells beyond this number of classes are too small for a number.
 const MOST_NUMBERS: usize = 32;
 
-/// Draws `counts`, `[truth][predicted]`, of classes called `names`.
+/// Draws `counts` (or weights), `[truth][predicted]`, of classes called `names`.
 #[must_use]
-pub fn svg(title: &str, names: &[String], counts: &[u64]) -> String {
+pub fn svg(title: &str, names: &[String], counts: &[f64]) -> String {
     let classes = names.len().max(1);
     let cell = (640.0 / classes as f64).clamp(6.0, 64.0);
     // About six and a half units a letter in any font.
@@ -28,7 +29,7 @@ pub fn svg(title: &str, names: &[String], counts: &[u64]) -> String {
          share of the row</text>\n"
     );
     for (row, (name, counts)) in names.iter().zip(counts.chunks(classes)).enumerate() {
-        let total: u64 = counts.iter().sum();
+        let total: f64 = counts.iter().sum();
         let y = top + row as f64 * cell;
         let _ = writeln!(
             out,
@@ -42,7 +43,7 @@ pub fn svg(title: &str, names: &[String], counts: &[u64]) -> String {
             escape(name, 24)
         );
         for (column, count) in counts.iter().enumerate() {
-            let share = *count as f64 / total.max(1) as f64;
+            let share = if total > 0.0 { count / total } else { 0.0 };
             // Right answers blue, wrong ones orange, as the curves' colours.
             let colour = if row == column { "#1f6fb4" } else { "#d95f02" };
             let x = left + column as f64 * cell;
@@ -51,13 +52,14 @@ pub fn svg(title: &str, names: &[String], counts: &[u64]) -> String {
                 "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{cell:.1}\" height=\"{cell:.1}\" fill=\"{colour}\" \
                  fill-opacity=\"{share:.3}\" stroke=\"#e6e9ed\"/>"
             );
-            if classes <= MOST_NUMBERS && *count > 0 {
+            if classes <= MOST_NUMBERS && *count > 0.0 {
                 let ink = if share > 0.55 { "#fff" } else { "#1f2328" };
                 let _ = writeln!(
                     out,
-                    "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\" style=\"fill: {ink}\">{count}</text>",
+                    "<text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\" style=\"fill: {ink}\">{}</text>",
                     x + cell / 2.0,
-                    y + cell / 2.0 + 4.0
+                    y + cell / 2.0 + 4.0,
+                    weight(*count)
                 );
             }
         }

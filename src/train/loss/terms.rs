@@ -147,29 +147,39 @@ impl Term for Quantile {
     }
 }
 
+/// `t log t - t + log(2 π t) / 2` for counts above 1: Stirling's `log t!`, which PyTorch adds if it is asked for.
+#[inline(always)]
+fn stirling<S: Simd>(s: S, t: S::F32) -> S::F32 {
+    let root = s.mul(s.splat(0.5), log(s, s.mul(s.splat(core::f32::consts::TAU), t)));
+    let value = s.add(s.sub(s.mul(t, log(s, t)), t), root);
+    s.select(s.lt(s.splat(1.0), t), value, s.splat(0.0))
+}
+
 /// `e^z - t z`: the output is the logarithm of the rate.
 #[derive(Clone, Copy)]
-pub(super) struct Poisson;
+pub(super) struct Poisson<const FULL: bool>;
 
-impl Term for Poisson {
+impl<const FULL: bool> Term for Poisson<FULL> {
     #[inline(always)]
     fn of<S: Simd>(self, s: S, z: S::F32, t: S::F32) -> (S::F32, S::F32) {
         let rate = exp(s, z);
-        (s.sub(rate, s.mul(t, z)), s.sub(rate, t))
+        let value = s.sub(rate, s.mul(t, z));
+        (if FULL { s.add(value, stirling(s, t)) } else { value }, s.sub(rate, t))
     }
 }
 
 /// `z - t log(z + eps)`: the output is the rate.
 #[derive(Clone, Copy)]
-pub(super) struct PoissonRate {
+pub(super) struct PoissonRate<const FULL: bool> {
     pub(super) eps: f32,
 }
 
-impl Term for PoissonRate {
+impl<const FULL: bool> Term for PoissonRate<FULL> {
     #[inline(always)]
     fn of<S: Simd>(self, s: S, z: S::F32, t: S::F32) -> (S::F32, S::F32) {
         let rate = s.add(z, s.splat(self.eps));
-        (s.sub(z, s.mul(t, log(s, rate))), s.sub(s.splat(1.0), s.div(t, rate)))
+        let value = s.sub(z, s.mul(t, log(s, rate)));
+        (if FULL { s.add(value, stirling(s, t)) } else { value }, s.sub(s.splat(1.0), s.div(t, rate)))
     }
 }
 

@@ -9,7 +9,7 @@ use super::Loss;
 use crate::error::Error;
 
 /// Names of the losses, as [`Loss`] is written and read, each with its arguments at their defaults.
-pub const NAMES: [(&str, Loss); 21] = [
+pub const NAMES: [(&str, Loss); 23] = [
     ("cross_entropy", Loss::CrossEntropy),
     ("soft_cross_entropy", Loss::SoftCrossEntropy { smoothing: 0.0 }),
     ("bce", Loss::BinaryCrossEntropy),
@@ -20,7 +20,9 @@ pub const NAMES: [(&str, Loss); 21] = [
     ("log_cosh", Loss::LogCosh),
     ("quantile", Loss::Quantile { tau: 0.5 }),
     ("poisson", Loss::Poisson),
+    ("poisson_full", Loss::PoissonFull),
     ("poisson_rate", Loss::PoissonRate { eps: 1e-8 }),
+    ("poisson_rate_full", Loss::PoissonRateFull { eps: 1e-8 }),
     ("kl_div", Loss::KlDivergence),
     ("focal", Loss::Focal { gamma: 2.0, alpha: 0.25 }),
     ("binary_focal", Loss::BinaryFocal { gamma: 2.0, alpha: None }),
@@ -48,7 +50,9 @@ impl Loss {
             Loss::LogCosh => "log_cosh",
             Loss::Quantile { .. } => "quantile",
             Loss::Poisson => "poisson",
+            Loss::PoissonFull => "poisson_full",
             Loss::PoissonRate { .. } => "poisson_rate",
+            Loss::PoissonRateFull { .. } => "poisson_rate_full",
             Loss::KlDivergence => "kl_div",
             Loss::Focal { .. } => "focal",
             Loss::BinaryFocal { .. } => "binary_focal",
@@ -72,7 +76,7 @@ impl Loss {
             Loss::Huber { delta } => [Some(("delta", Some(delta))), None],
             Loss::SmoothL1 { beta } => [Some(("beta", Some(beta))), None],
             Loss::Quantile { tau } => [Some(("tau", Some(tau))), None],
-            Loss::PoissonRate { eps } => [Some(("eps", Some(eps))), None],
+            Loss::PoissonRate { eps } | Loss::PoissonRateFull { eps } => [Some(("eps", Some(eps))), None],
             Loss::Focal { gamma, alpha } => [Some(("gamma", Some(gamma))), Some(("alpha", Some(alpha)))],
             Loss::BinaryFocal { gamma, alpha } => [Some(("gamma", Some(gamma))), Some(("alpha", alpha))],
             Loss::MultiMargin { margin } | Loss::SquaredMultiMargin { margin } => {
@@ -95,6 +99,7 @@ impl Loss {
                 | Loss::SmoothL1 { beta: to }
                 | Loss::Quantile { tau: to }
                 | Loss::PoissonRate { eps: to }
+                | Loss::PoissonRateFull { eps: to }
                 | Loss::MultiMargin { margin: to }
                 | Loss::SquaredMultiMargin { margin: to },
                 _,

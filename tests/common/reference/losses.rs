@@ -106,6 +106,10 @@ impl Reference {
         }
     }
 
+    fn stirling(self, t: f32) -> f32 {
+        if 1.0 < t { (t * self.log(t) - t) + 0.5 * self.log(core::f32::consts::TAU * t) } else { 0.0 }
+    }
+
     /// Loss and slope of one output.
     fn output_loss(self, loss: Loss, z: f32, t: f32) -> Option<(f32, f32)> {
         let d = z - t;
@@ -152,7 +156,9 @@ impl Reference {
                 (max(tau * d, (tau - 1.0) * d), by_sign(d, -tau, -(tau - 1.0)))
             }
             Loss::Poisson => (self.exp(z) - t * z, self.exp(z) - t),
+            Loss::PoissonFull => ((self.exp(z) - t * z) + self.stirling(t), self.exp(z) - t),
             Loss::PoissonRate { eps } => (z - t * self.log(z + eps), 1.0 - t / (z + eps)),
+            Loss::PoissonRateFull { eps } => ((z - t * self.log(z + eps)) + self.stirling(t), 1.0 - t / (z + eps)),
             Loss::Hinge | Loss::SquaredHinge => {
                 let y = if 0.0 < t { 1.0 } else { -1.0 };
                 let over = max(1.0 - y * z, 0.0);

@@ -30,6 +30,10 @@ fn of_class(kind: Loss, z: &[f64], class: usize) -> f64 {
     }
 }
 
+fn stirling(t: f64) -> f64 {
+    if t > 1.0 { t * t.ln() - t + 0.5 * (std::f64::consts::TAU * t).ln() } else { 0.0 }
+}
+
 /// The loss of one output.
 fn of_output(kind: Loss, z: f64, t: f64) -> Option<f64> {
     let (d, entropy) = (z - t, |t: f64| z.max(0.0) - z * t + libm::log1p(libm::exp(-z.abs())));
@@ -56,7 +60,9 @@ fn of_output(kind: Loss, z: f64, t: f64) -> Option<f64> {
         Loss::LogCosh => d.cosh().ln(),
         Loss::Quantile { tau } => (-f64::from(tau) * d).max((1.0 - f64::from(tau)) * d),
         Loss::Poisson => z.exp() - t * z,
+        Loss::PoissonFull => z.exp() - t * z + stirling(t),
         Loss::PoissonRate { eps } => z - t * (z + f64::from(eps)).ln(),
+        Loss::PoissonRateFull { eps } => z - t * (z + f64::from(eps)).ln() + stirling(t),
         Loss::Hinge => (1.0 - z * if t > 0.0 { 1.0 } else { -1.0 }).max(0.0),
         Loss::SquaredHinge => (1.0 - z * if t > 0.0 { 1.0 } else { -1.0 }).max(0.0).powi(2),
         _ => return None,

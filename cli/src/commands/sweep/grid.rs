@@ -139,6 +139,22 @@ mod tests {
         assert_eq!(grid.canonical().unwrap(), grid.canonical().unwrap());
     }
 
+    /// scikit-learn's combinations in its order.
+    #[test]
+    fn runs_of_a_parameter_grid() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/flow.json");
+        let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let options = file["grid"]["options"].as_object().unwrap();
+        let text: String = options.iter().map(|(key, values)| format!("{key} = {values}\n")).collect();
+        let runs = grid(&text).unwrap().runs().unwrap();
+        let truth = file["grid"]["runs"].as_array().unwrap();
+        assert_eq!(runs.len(), truth.len());
+        for (run, truth) in runs.iter().zip(truth) {
+            let (batch, optimizer) = (truth["batch"].as_u64().unwrap(), truth["optimizer"].as_str().unwrap());
+            assert_eq!(run.name, format!("batch={batch} lr={} optimizer={optimizer}", truth["lr"]));
+        }
+    }
+
     #[test]
     fn a_slip_is_named() {
         for (text, needle) in [
