@@ -1,6 +1,7 @@
-//! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
+//! Data sets in memory or elsewhere, and which rows go where: orders and splits are pure functions of the seed.
 
 mod folds;
+mod source;
 mod sparse;
 mod weights;
 
@@ -10,17 +11,18 @@ use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
 use crate::rng::{Purpose, Stream, shuffle};
-use crate::train::{Inputs, Mixed, Targets};
+use crate::train::{Mixed, Targets};
 
 pub use folds::{group_folds, others};
+pub use source::{RowSource, Source};
 pub use sparse::SparseDataset;
 pub use weights::WeightedLabels;
 
 /// Rows of input features with their targets, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// Rows of `features` values, one after the other, or index lists.
-    pub inputs: Inputs<'a>,
+    /// Rows of `features` values, or index lists, or rows that are read when they are needed.
+    pub inputs: Source<'a>,
     /// Values of a row.
     pub features: usize,
     /// One target (or one row of them) for each row.
@@ -39,16 +41,13 @@ impl<'a> View<'a> {
         let rows = inputs.len() / features;
         check_len("inputs", rows * features, inputs.len())?;
         check_targets(&targets, rows)?;
-        Ok(Self { inputs: Inputs::Values(inputs), features, targets })
+        Ok(Self { inputs: Source::Values(inputs), features, targets })
     }
 
     /// Number of rows; none without features.
     #[must_use]
     pub fn rows(&self) -> usize {
-        match self.inputs {
-            Inputs::Values(values) => values.len().checked_div(self.features).unwrap_or(0),
-            Inputs::Lists(lists) => lists.len(),
-        }
+        self.inputs.rows(self.features)
     }
 }
 
@@ -124,29 +123,32 @@ impl Dataset {
     /// of the same seed. A pure function of the labels, the fraction and the seed.
     #[must_use]
     pub fn hold_out(&self, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-        hold_out(&self.labels, self.rows(), fraction, seed, purpose)
+        self.labels.hold_out(self.rows(), fraction, seed, purpose)
     }
 }
 
-/// As [`Dataset::hold_out`], of rows with these labels.
-fn hold_out(labels: &Labels, rows: usize, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-    // A map: a label may be any number before it is checked against a network.
-    let mut groups = BTreeMap::<u32, Vec<u32>>::new();
-    for row in 0..rows {
-        let class = match labels.unweighted() {
-            Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
-            _ => 0,
-        };
-        groups.entry(class).or_default().push(row as u32);
+impl Labels {
+    /// As [`Dataset::hold_out`], of `rows` rows with these labels.
+    #[must_use]
+    pub fn hold_out(&self, rows: usize, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
+        // A map: a label may be any number before it is checked against a network.
+        let mut groups = BTreeMap::<u32, Vec<u32>>::new();
+        for row in 0..rows {
+            let class = match self.unweighted() {
+                Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
+                _ => 0,
+            };
+            groups.entry(class).or_default().push(row as u32);
+        }
+        let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = groups.into_iter().unzip();
+        let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
+        let mut held = alloc::vec![false; rows];
+        for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
+            shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
+            group[..count].iter().for_each(|row| held[*row as usize] = true);
+        }
+        (0..rows as u32).partition(|row| !held[*row as usize])
     }
-    let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = groups.into_iter().unzip();
-    let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
-    let mut held = alloc::vec![false; rows];
-    for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
-        shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
-        group[..count].iter().for_each(|row| held[*row as usize] = true);
-    }
-    (0..rows as u32).partition(|row| !held[*row as usize])
 }
 
 /// How many of each group make `fraction` of all: rounded down, the rest to the largest remainders.

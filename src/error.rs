@@ -233,6 +233,13 @@ pub enum Error {
     ListsStandardized,
     /// Plain rows where the plan has no room for them, or lists and plain rows in one run.
     ListsPlanned,
+    /// A stored row cannot be read, see `data::RowSource`.
+    Read {
+        /// The row, from 0.
+        row: usize,
+        /// Why.
+        why: &'static str,
+    },
     /// Rows cannot be divided into so many folds.
     Folds {
         /// Folds, or groups to leave out.
@@ -397,6 +404,7 @@ impl fmt::Display for Error {
             Error::ListsPlanned => f.write_str(
                 "plain rows where index lists were planned: all data of a run is of one kind, and `Scope::lists` says which",
             ),
+            Error::Read { row, why } => write!(f, "row {row} (counted from 0) of the stored rows cannot be read: {why}"),
             Error::Folds { count, rows } => {
                 write!(f, "{count} folds or groups of {rows} rows: there must be at least two, and no more than rows")
             }

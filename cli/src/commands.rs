@@ -93,7 +93,10 @@ pub fn eval(
         (vec![("data", rows)], loss)
     } else {
         refuse_older(&model.path, &config)?;
-        let sets = rows::read(&crate::train::read_config(&config)?, Names { features: &[], ..names })?;
+        let own = crate::train::read_config(&config)?;
+        let stream = source.data.stream.or(own.stream);
+        let spool = source.data.spool.clone().or(own.spool.clone()).filter(|_| stream == Some(true));
+        let sets = rows::read(&TrainOptions { stream, spool, ..own }, Names { features: &[], ..names })?;
         let named = [("training", Some(sets.train)), ("validation", sets.validation), ("test", sets.test)];
         (named.into_iter().filter_map(|(name, rows)| Some((name, rows?))).collect(), sets.loss)
     };

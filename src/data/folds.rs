@@ -17,7 +17,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Folds`] unless there are 2 to as many folds as rows.
     pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-        folds(&self.labels, self.rows(), count, seed)
+        self.labels.folds(self.rows(), count, seed)
     }
 }
 
@@ -27,34 +27,40 @@ impl SparseDataset {
     /// # Errors
     /// As [`Dataset::folds`].
     pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-        folds(&self.labels, self.rows(), count, seed)
+        self.labels.folds(self.rows(), count, seed)
     }
 }
 
-fn folds(labels: &Labels, rows: usize, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-    if !(2..=rows).contains(&count) {
-        return Err(Error::Folds { count, rows });
-    }
-    let mut classes = BTreeMap::<u32, Vec<u32>>::new();
-    for row in 0..rows {
-        let class = match labels.unweighted() {
-            Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
-            _ => 0,
-        };
-        classes.entry(class).or_default().push(row as u32);
-    }
-    // Dealt out like cards, each class where the one before ended.
-    let mut folds = alloc::vec![Vec::new(); count];
-    let mut next = 0;
-    for (class, mut members) in classes {
-        shuffle(Stream::new(seed, Purpose::Folds, 0, class), &mut members);
-        for row in members {
-            folds[next].push(row);
-            next = (next + 1) % count;
+impl Labels {
+    /// As [`Dataset::folds`], of `rows` rows with these labels.
+    ///
+    /// # Errors
+    /// As [`Dataset::folds`].
+    pub fn folds(&self, rows: usize, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
+        if !(2..=rows).contains(&count) {
+            return Err(Error::Folds { count, rows });
         }
+        let mut classes = BTreeMap::<u32, Vec<u32>>::new();
+        for row in 0..rows {
+            let class = match self.unweighted() {
+                Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
+                _ => 0,
+            };
+            classes.entry(class).or_default().push(row as u32);
+        }
+        // Dealt out like cards, each class where the one before ended.
+        let mut folds = alloc::vec![Vec::new(); count];
+        let mut next = 0;
+        for (class, mut members) in classes {
+            shuffle(Stream::new(seed, Purpose::Folds, 0, class), &mut members);
+            for row in members {
+                folds[next].push(row);
+                next = (next + 1) % count;
+            }
+        }
+        folds.iter_mut().for_each(|fold| fold.sort_unstable());
+        Ok(folds)
     }
-    folds.iter_mut().for_each(|fold| fold.sort_unstable());
-    Ok(folds)
 }
 
 /// The rows of each group, in the order of the groups' numbers: leaving one out in turn tells how a model does on people,

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Labels, View, hold_out};
+use super::{Labels, Source, View};
 use crate::error::Error;
 use crate::kernels::sparse::IndexLists;
-use crate::train::{Inputs, Targets};
+use crate::train::Targets;
 
 /// Rows of ones and zeros as lists of the features that are 1, with their targets, owned.
 ///
@@ -81,7 +81,7 @@ impl SparseDataset {
     /// Holds out `fraction` of the rows, as [`Dataset::hold_out`](super::Dataset::hold_out) would of the same labels.
     #[must_use]
     pub fn hold_out(&self, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-        hold_out(&self.labels, self.rows(), fraction, seed, purpose)
+        self.labels.hold_out(self.rows(), fraction, seed, purpose)
     }
 }
 
@@ -92,6 +92,6 @@ impl<'a> View<'a> {
     /// [`Error::Length`] for another number of targets.
     pub fn lists(lists: IndexLists<'a>, targets: Targets<'a>) -> Result<Self, Error> {
         super::check_targets(&targets, lists.len())?;
-        Ok(Self { inputs: Inputs::Lists(lists), features: lists.features(), targets })
+        Ok(Self { inputs: Source::Lists(lists), features: lists.features(), targets })
     }
 }
