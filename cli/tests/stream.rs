@@ -67,7 +67,7 @@ fn files(dir: &Path) {
         npy_f32(&rows.iter().flat_map(|(values, _)| values.clone()).collect::<Vec<f32>>(), COLUMNS)
     };
     let labels =
-        |rows: &[(Vec<f32>, usize)]| npy_f32(&rows.iter().map(|(_, class)| *class as f32).collect::<Vec<f32>>(), 1);
+        |rows: &[(Vec<f32>, usize)]| npy_u32(&rows.iter().map(|(_, class)| *class as u32).collect::<Vec<u32>>());
     write("x.npy", &array(&whole));
     write("y.npy", &labels(&whole));
     write("x-missing.npy", &array(&all));
@@ -221,7 +221,7 @@ fn killed_and_taken_up() {
     let mut child = command(dir, &args).stderr(Stdio::null()).spawn().unwrap();
     wait_for_epochs(&dir.join("killed"), 5);
     child.kill().unwrap();
-    child.wait().unwrap();
+    assert!(!child.wait().unwrap().success(), "it was over before it was killed");
     #[cfg(unix)]
     assert_eq!(std::fs::read_dir(dir.join("spool")).unwrap().count(), 0, "the spool file has no name");
     ok(dir, &["train", "--from", "killed/checkpoint.safetensors", "--quiet"]);
