@@ -301,6 +301,20 @@ fn what_cannot_stream_is_refused() {
     train(&["--data", "bad.npy", "--target", "2"], 3, "row 0");
 }
 
+/// A disk that takes no more, here because of a limit on the size of files.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    files(dir.path());
+    let options = "train --data all.csv --ignore colour,place,weight,person --missing 0 --out run --stream --spool .";
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {} {options}", env!("CARGO_BIN_EXE_evenkeel"));
+    let before = common::snapshot(dir.path());
+    let ended = done(std::process::Command::new("sh").args(["-c", &script]).current_dir(dir.path()).output().unwrap());
+    is_refusal(&ended, &[options], 7, ".: the rows of --stream cannot be kept there: ");
+    assert!(common::snapshot(dir.path()) == before);
+}
+
 /// A set much larger than what the run takes; beside it the same run in memory.
 #[cfg(target_os = "linux")]
 #[test]
