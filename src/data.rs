@@ -1,7 +1,8 @@
-//! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
+//! Data sets in memory or elsewhere, and which rows go where: orders and splits are pure functions of the seed.
 
 mod folds;
 mod labelled;
+mod source;
 mod sparse;
 mod weights;
 
@@ -10,17 +11,18 @@ use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
 use crate::rng::{Purpose, Stream, shuffle};
-use crate::train::{Inputs, Mixed, Targets};
+use crate::train::{Mixed, Targets};
 
 pub use folds::{group_folds, others};
+pub use source::{RowSource, Source};
 pub use sparse::SparseDataset;
 pub use weights::WeightedLabels;
 
 /// Rows of input features with their targets, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// Rows of `features` values, one after the other, or index lists.
-    pub inputs: Inputs<'a>,
+    /// Rows of `features` values, or index lists, or rows that are read when they are needed.
+    pub inputs: Source<'a>,
     /// Values of a row.
     pub features: usize,
     /// One target (or one row of them) for each row.
@@ -39,16 +41,13 @@ impl<'a> View<'a> {
         let rows = inputs.len() / features;
         check_len("inputs", rows * features, inputs.len())?;
         check_targets(&targets, rows)?;
-        Ok(Self { inputs: Inputs::Values(inputs), features, targets })
+        Ok(Self { inputs: Source::Values(inputs), features, targets })
     }
 
     /// Number of rows; none without features.
     #[must_use]
     pub fn rows(&self) -> usize {
-        match self.inputs {
-            Inputs::Values(values) => values.len().checked_div(self.features).unwrap_or(0),
-            Inputs::Lists(lists) => lists.len(),
-        }
+        self.inputs.rows(self.features)
     }
 }
 

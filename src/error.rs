@@ -233,6 +233,13 @@ pub enum Error {
     ListsStandardized,
     /// Plain rows where the plan has no room for them, or lists and plain rows in one run.
     ListsPlanned,
+    /// A stored row cannot be read, see `data::RowSource`.
+    Read {
+        /// The row, from 0.
+        row: usize,
+        /// Why.
+        why: &'static str,
+    },
     /// Rows cannot be divided into so many folds.
     Folds {
         /// Folds, or groups to leave out.

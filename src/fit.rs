@@ -240,7 +240,7 @@ impl Run {
             let rows = order(train.rows(), trainer.seed, progress.epoch, trainer.shuffle);
             while progress.batch < batches.count() {
                 let batch =
-                    gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step);
+                    gather.training_batch(&train, &rows[batches.range(progress.batch)], &trainer, progress.step)?;
                 let steps = steps_per_epoch * u64::from(trainer.epochs);
                 let schedule = trainer.schedule;
                 let mut lr = schedule.rate(trainer.lr, warmup, progress.step, steps_per_epoch, steps);
@@ -291,9 +291,12 @@ impl Run {
                 let batch = progress.batch.saturating_sub(1);
                 return Err(located(Error::NonFinite { what: "weight", layer }, &layers, progress.epoch, batch));
             }
+            let mut unaveraged = None;
             if let (Averaging::Swa { from }, Some(averaged)) = (trainer.averaging, &mut self.averaged)
                 && progress.epoch >= from
             {
+                // For a run that goes on here: it takes these weights in then.
+                unaveraged = Some(averaged.clone());
                 averaged.take_in(trainer.averaging, &session)?;
             }
             // From here to the end of the epoch the averaged weights stand in for those that are trained.
@@ -304,6 +307,9 @@ impl Run {
                 let renewed = recalibrate(&mut session, &mut gather, &train, &batches);
                 if let Err(error) = renewed {
                     average.exchange(&mut session);
+                    if let Some(before) = unaveraged {
+                        **average = before;
+                    }
                     let batch = progress.batch.saturating_sub(1);
                     return Err(located(error, &layers, progress.epoch, batch));
                 }
@@ -318,6 +324,9 @@ impl Run {
                     session.swap_weights(&trainer.rules.optimizer)?;
                     if let Some(average) = average {
                         average.exchange(&mut session);
+                        if let Some(before) = unaveraged {
+                            *average = before;
+                        }
                     }
                     return Err(error.into());
                 }

@@ -2,3 +2,4 @@
 
 #[cfg(feature = "rayon")]
 pub mod pool;
+pub mod rows;

@@ -5,6 +5,7 @@ mod lsuv;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::data::Source;
 use crate::error::Error;
 use crate::init::Init;
 use crate::kernels::panels;
@@ -30,25 +31,60 @@ impl Standardize {
     /// `StandardScaler`.
     #[must_use]
     pub fn learn(inputs: &[f32], features: usize) -> Self {
-        let rows = (inputs.len() / features.max(1)).max(1) as f64;
+        let all = |take: &mut dyn FnMut(&[f32])| {
+            take(inputs);
+            Ok::<_, core::convert::Infallible>(())
+        };
+        let Ok(learned) = Self::passes(features, inputs.len() / features.max(1), all);
+        learned
+    }
+
+    /// As [`learn`](Self::learn), of inputs wherever they are, with the same bits.
+    ///
+    /// # Errors
+    /// [`Error::ListsStandardized`] for index lists; [`Error::Length`] or [`Error::Read`] for rows that have another length or cannot
+    /// be read.
+    pub fn learn_from(inputs: Source<'_>, features: usize) -> Result<Self, Error> {
+        if inputs.lists().is_some() {
+            return Err(Error::ListsStandardized);
+        }
+        Self::passes(features, inputs.rows(features), |take| {
+            inputs.blocks(features, &mut |block| {
+                take(block);
+                Ok(())
+            })
+        })
+    }
+
+    /// `each` hands over all rows, some whole ones at a time.
+    fn passes<E>(
+        features: usize,
+        rows: usize,
+        each: impl Fn(&mut dyn FnMut(&[f32])) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let rows = rows.max(1) as f64;
         let mut mean = alloc::vec![0.0_f64; features];
         let mut var = alloc::vec![0.0_f64; features];
-        for row in inputs.chunks_exact(features.max(1)) {
-            mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += f64::from(*x));
-        }
-        mean.iter_mut().for_each(|mean| *mean /= rows);
-        for row in inputs.chunks_exact(features.max(1)) {
-            for ((var, mean), x) in var.iter_mut().zip(&mean).zip(row) {
-                let d = f64::from(*x) - mean;
-                *var += d * d;
+        each(&mut |block| {
+            for row in block.chunks_exact(features.max(1)) {
+                mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += f64::from(*x));
             }
-        }
+        })?;
+        mean.iter_mut().for_each(|mean| *mean /= rows);
+        each(&mut |block| {
+            for row in block.chunks_exact(features.max(1)) {
+                for ((var, mean), x) in var.iter_mut().zip(&mean).zip(row) {
+                    let d = f64::from(*x) - mean;
+                    *var += d * d;
+                }
+            }
+        })?;
         let inv_std = var.iter().map(|var| {
             let std = libm::sqrt(var / rows) as f32;
             let inverse = 1.0 / std;
             if std > 0.0 && inverse.is_finite() { inverse } else { 1.0 }
         });
-        Self { inv_std: inv_std.collect(), mean: mean.iter().map(|mean| *mean as f32).collect() }
+        Ok(Self { inv_std: inv_std.collect(), mean: mean.iter().map(|mean| *mean as f32).collect() })
     }
 
     /// Writes the standardised rows of `inputs` to `out`, which is as long.

@@ -232,6 +232,12 @@ pub(crate) struct DataArgs {
     /// Only the rows whose column lies in a range or list
     #[arg(long = "where", value_name = "COLUMN=RANGE")]
     pub(crate) filter: Option<String>,
+    /// Leave the inputs on the disk and read them when they are needed: for data larger than memory
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) stream: Option<bool>,
+    /// Folder for what --stream must write [default: the system's folder for temporary files]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) spool: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -263,6 +269,8 @@ impl DataArgs {
             index_base: self.index_base,
             unknown_category: self.unknown_category,
             filter: self.filter.clone(),
+            stream: self.stream,
+            spool: self.spool.clone(),
             ..TrainOptions::default()
         }
     }

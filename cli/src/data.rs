@@ -14,8 +14,10 @@ mod array;
 mod builder;
 mod columns;
 mod csv;
+mod disk;
 mod encode;
 mod error;
+mod fill;
 mod filter;
 mod idx;
 mod labels;
@@ -28,12 +30,15 @@ mod parquet;
 mod parquet;
 mod set;
 mod source;
+mod spool;
 mod svm;
 mod unpack;
 mod write;
 
+pub use disk::StoredRows;
 pub use encode::{Categorical, Encoding, Missing};
 pub use error::{Cell, CellProblem, Error, Place, SvmProblem};
+pub use fill::FillError;
 pub use filter::{FilterError, RowFilter};
 pub use source::{Format, Source};
 pub use unpack::Packing;
@@ -44,10 +49,12 @@ use set::Set;
 /// Rows of numbers, and what is to be learned from them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    /// `rows × cols` numbers, row by row; none if the inputs are lists.
+    /// `rows × cols` numbers, row by row; none if the inputs are lists, or on the disk.
     pub inputs: Vec<f32>,
     /// The inputs as index lists, if the file has those.
     pub lists: Option<Lists>,
+    /// The inputs on the disk, if they stay there ([`Options::stream`]).
+    pub stored: Option<StoredRows>,
     /// Number of rows.
     pub rows: usize,
     /// Number of inputs of a row.
@@ -181,6 +188,8 @@ pub struct Options {
     pub width: Option<usize>,
     /// What the first input is called in index lists, 0 or 1 [default: 1, as svmlight and libsvm count].
     pub index_base: Option<u32>,
+    /// Inputs stay on the disk: arrays of plain 32-bit floats where they are, all else as such in a spool file in this folder.
+    pub stream: Option<PathBuf>,
 }
 
 /// Reads a data file, and the label file if the options name one. A path may mean several files, which are one set:
@@ -238,19 +247,28 @@ enum Part<'a> {
 }
 
 impl Table {
-    /// The inputs, of either kind.
+    /// The inputs, of any kind.
     ///
     /// # Errors
     /// For lists that are not ascending: none that was read.
-    pub fn any_inputs(&self) -> Result<evenkeel::train::Inputs<'_>, evenkeel::Error> {
-        use evenkeel::{kernels::sparse::IndexLists, train::Inputs};
-        match &self.lists {
-            None => Ok(Inputs::Values(&self.inputs)),
-            Some(lists) => Ok(Inputs::Lists(IndexLists::new(self.cols, &lists.offsets, &lists.indices)?)),
+    pub fn any_inputs(&self) -> Result<evenkeel::data::Source<'_>, evenkeel::Error> {
+        use evenkeel::{data::Source, kernels::sparse::IndexLists};
+        Ok(match (&self.lists, &self.stored) {
+            (Some(lists), _) => Source::Lists(IndexLists::new(self.cols, &lists.offsets, &lists.indices)?),
+            (None, Some(stored)) => Source::Stored(stored),
+            (None, None) => Source::Values(&self.inputs),
+        })
+    }
+
+    /// Puts a model's numbers in the place of missing cells.
+    pub fn fill_in(&mut self, encoding: &Encoding) {
+        match &mut self.stored {
+            Some(stored) => stored.fill_in(&encoding.fill),
+            None => encoding.fill_in(&mut self.inputs),
         }
     }
 
-    /// The inputs of one row of numbers.
+    /// The inputs of one row of numbers in memory.
     #[must_use]
     pub fn row(&self, row: usize) -> Option<&[f32]> {
         let start = row.checked_mul(self.cols)?;
@@ -265,7 +283,15 @@ impl Table {
         }
         let rows: Vec<usize> = rows.iter().copied().filter(|r| *r < self.rows).collect();
         Self {
-            inputs: pick(&self.inputs, &rows, if self.lists.is_some() { 0 } else { self.cols }),
+            inputs: pick(
+                &self.inputs,
+                &rows,
+                if self.lists.is_some() || self.stored.is_some() { 0 } else { self.cols },
+            ),
+            stored: self.stored.as_ref().map(|stored| {
+                let rows: Vec<u32> = rows.iter().filter_map(|row| u32::try_from(*row).ok()).collect();
+                stored.subset(&rows)
+            }),
             lists: self.lists.as_ref().map(|lists| {
                 let mut picked = Lists { offsets: vec![0], indices: Vec::new() };
                 for row in &rows {

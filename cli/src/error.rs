@@ -57,7 +57,8 @@ impl std::error::Error for Failure {}
 
 impl From<crate::data::Error> for Failure {
     fn from(error: crate::data::Error) -> Self {
-        Self::new(Kind::Data, error)
+        let kind = if matches!(error, crate::data::Error::Spool { .. }) { Kind::Write } else { Kind::Data };
+        Self::new(kind, error)
     }
 }
 
@@ -70,7 +71,7 @@ impl From<crate::atomic::SaveError> for Failure {
 impl From<evenkeel::Error> for Failure {
     fn from(error: evenkeel::Error) -> Self {
         let kind = match error {
-            evenkeel::Error::Label { .. } => Kind::Data,
+            evenkeel::Error::Label { .. } | evenkeel::Error::Read { .. } => Kind::Data,
             evenkeel::Error::NonFinite { .. } => Kind::Model,
             _ => Kind::Usage,
         };
@@ -88,6 +89,7 @@ impl From<evenkeel::fit::FitError> for Failure {
     fn from(error: evenkeel::fit::FitError) -> Self {
         let kind = match error {
             evenkeel::fit::FitError::NonFinite { .. } => Kind::Diverged,
+            evenkeel::fit::FitError::Setup(error @ evenkeel::Error::Read { .. }) => return error.into(),
             _ => Kind::Usage,
         };
         Self::new(kind, error)

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use evenkeel::data::Source;
 use evenkeel::export::{Deviation, Options, Precision, Precisions, Report, Standardisation, export};
 use evenkeel::image::AlignedBytes;
 use evenkeel::image::Op;
 use evenkeel::interchange::{self, InterchangeError, resume, state_dict};
 use evenkeel::split::Split;
-use evenkeel::train::Inputs;
 use evenkeel::{Image, Layer, Level, Loss, Mlp, Net, text};
 use serde::{Deserialize, Serialize};
 
@@ -249,7 +249,7 @@ pub fn fold(
     model: &Mlp,
     precision: Precision,
     note: &Note,
-    probe: Option<Inputs<'_>>,
+    probe: Option<Source<'_>>,
     level: Level,
     split: &impl Split,
 ) -> Result<(AlignedBytes, Report), Failure> {
@@ -268,12 +268,8 @@ pub fn fold(
         note: &note,
     };
     let (image, mut report) = export(&model.network(), &model.params, &model.state, &options)?;
-    let some = |probe: &Inputs<'_>| match probe {
-        Inputs::Values(values) => !values.is_empty(),
-        Inputs::Lists(lists) => !lists.is_empty(),
-    };
-    if let Some(probe) = probe.filter(some) {
-        let reference = predict(model, level, split, probe)?;
+    if let Some(probe) = probe.filter(|probe| probe.rows(model.network().inputs()) > 0) {
+        let reference = model.predict_any(level, split, probe)?;
         let outputs = run(&image, level, split, probe, 256)?;
         report.probe = Some(Deviation::between(&reference, &outputs)?);
     }
@@ -288,33 +284,26 @@ pub fn run(
     image: &[u8],
     level: Level,
     split: &impl Split,
-    inputs: Inputs<'_>,
+    inputs: Source<'_>,
     batch: usize,
 ) -> Result<Vec<f32>, Failure> {
     let image = Image::new(image).map_err(|error| Failure::new(Kind::Model, error))?;
     let net = Net::new(image);
-    let rows = match inputs {
-        Inputs::Values(values) => values.len() / net.inputs(),
-        Inputs::Lists(lists) => lists.len(),
-    };
+    let rows = inputs.rows(net.inputs());
     let mut outputs = vec![0.0; rows * net.outputs()];
     let mut scratch = vec![0.0; net.scratch_len(batch.clamp(1, rows.max(1)))];
     match inputs {
-        Inputs::Values(values) => net.infer(level, split, values, &mut outputs, &mut scratch)?,
-        Inputs::Lists(lists) => net.infer_lists(level, split, lists, &mut outputs, &mut scratch)?,
+        Source::Values(values) => net.infer(level, split, values, &mut outputs, &mut scratch)?,
+        Source::Lists(lists) => net.infer_lists(level, split, lists, &mut outputs, &mut scratch)?,
+        Source::Stored(_) => {
+            let mut left = &mut outputs[..];
+            inputs.blocks(net.inputs(), &mut |block| {
+                let out = left.split_off_mut(..block.len() / net.inputs() * net.outputs()).unwrap_or_default();
+                net.infer(level, split, block, out, &mut scratch)
+            })?;
+        }
     }
     Ok(outputs)
-}
-
-/// Outputs of the unfolded network.
-///
-/// # Errors
-/// If the rows do not fit it.
-pub fn predict(model: &Mlp, level: Level, split: &impl Split, inputs: Inputs<'_>) -> Result<Vec<f32>, evenkeel::Error> {
-    match inputs {
-        Inputs::Values(values) => model.predict(level, split, values),
-        Inputs::Lists(lists) => model.predict_lists(level, split, lists),
-    }
 }
 
 impl Model {
@@ -329,10 +318,10 @@ impl Model {
     ///
     /// # Errors
     /// If the rows do not fit.
-    pub fn run(&self, level: Level, split: &impl Split, inputs: Inputs<'_>, batch: usize) -> Result<Vec<f32>, Failure> {
+    pub fn run(&self, level: Level, split: &impl Split, inputs: Source<'_>, batch: usize) -> Result<Vec<f32>, Failure> {
         match &self.kind {
             Stored::Image(bytes) => run(bytes, level, split, inputs, batch),
-            Stored::Network(model) => Ok(predict(model, level, split, inputs)?),
+            Stored::Network(model) => Ok(model.predict_any(level, split, inputs)?),
         }
     }
 

@@ -94,6 +94,13 @@ pub struct TrainOptions {
     /// Test on the rows of a group, train on the others: subject=3; the column is no input
     #[arg(long, value_name = "COLUMN=VALUE", help_heading = "Data")]
     pub test_group: Option<String>,
+    /// Leave the inputs on the disk and read each batch when it is needed: for data larger than memory, with the same bits
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Data")]
+    pub stream: Option<bool>,
+    /// Folder for what --stream must write: all but plain arrays of 32-bit floats (.npy) [default: the system's folder for
+    /// temporary files]
+    #[arg(long, value_name = "FOLDER", help_heading = "Data")]
+    pub spool: Option<PathBuf>,
     /// Learn mean and deviation of each input from the training rows and fold them into the image [default: true, with
     /// --from what the file was trained with]
     #[arg(long, value_name = "BOOL", help_heading = "Data")]

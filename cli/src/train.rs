@@ -21,7 +21,7 @@ use crate::model::{self, Note};
 use crate::options::TrainOptions;
 use crate::progress::{Mode, Progress};
 use crate::report::{About, Figures, Outcome};
-use crate::rows::{Rows, Sets};
+use crate::rows::{Rows, Set, Sets};
 use crate::show::Show;
 
 mod start;
@@ -96,6 +96,11 @@ pub fn train(job: &Job<'_>) -> Result<Outcome, Failure> {
             let message = format!("{error}. The run so far: evenkeel train --from {} --lr SMALLER", quoted(&path));
             Err(Failure::new(Kind::Diverged, message))
         }
+        Err(error @ FitError::Setup(evenkeel::Error::Read { .. })) => {
+            let failure = Failure::from(error);
+            let message = format!("{failure}. The run so far: evenkeel train --from {}", quoted(&path));
+            Err(Failure::new(failure.kind, message))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -128,6 +133,9 @@ fn announce(job: &Job<'_>, sets: &Sets, run: &Run) {
             rows(&sets.validation),
             rows(&sets.test)
         ));
+        if let Set::Stored(set) = &sets.train.set {
+            job.show.line(set.rows.place());
+        }
         job.show.line(format_args!("{net}: {} parameters, level {}", run.model.parameters(), job.level));
     }
     job.show.event(
@@ -325,7 +333,7 @@ fn finish_run(
 fn same_classes(job: &Job<'_>, run: &Run, image: &[u8], rows: &Rows) -> Result<(usize, usize), Failure> {
     let outputs = run.model.network().outputs();
     let inputs = rows.set.inputs()?;
-    let unfolded = job.pool.enter(|| model::predict(&run.model, job.level, job.pool, inputs))?;
+    let unfolded = job.pool.enter(|| run.model.predict_any(job.level, job.pool, inputs))?;
     let folded = job.pool.enter(|| model::run(image, job.level, job.pool, inputs, 256))?;
     let class = |row: &[f32]| match row {
         [value] => usize::from(*value > 0.0),

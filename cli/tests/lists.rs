@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use common::{Random, ok, refused, results};
-use evenkeel::train::Inputs;
+use evenkeel::data::Source;
 use evenkeel_cli::data::{Options, Target, read_bytes};
 
 const WORDS: usize = 300;
@@ -247,7 +247,7 @@ fn damaged_files() {
                 refusals += 1;
             }
             Ok(table) => {
-                let Inputs::Lists(lists) = table.any_inputs().unwrap() else { panic!("no lists") };
+                let Source::Lists(lists) = table.any_inputs().unwrap() else { panic!("no lists") };
                 let labels = match table.target.clone().unwrap() {
                     Target::Classes { labels, .. } => labels.len(),
                     Target::Values { values, .. } => values.len(),

@@ -22,16 +22,41 @@ fn by_class(labels: &Labels, rows: usize) -> BTreeMap<u32, Vec<u32>> {
     classes
 }
 
-/// As [`Dataset::hold_out`](super::Dataset::hold_out), of rows with these labels.
-pub(super) fn hold_out(labels: &Labels, rows: usize, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-    let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = by_class(labels, rows).into_iter().unzip();
-    let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
-    let mut held = alloc::vec![false; rows];
-    for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
-        shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
-        group[..count].iter().for_each(|row| held[*row as usize] = true);
+impl Labels {
+    /// As [`Dataset::hold_out`](super::Dataset::hold_out), of `rows` rows with these labels.
+    #[must_use]
+    pub fn hold_out(&self, rows: usize, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
+        let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = by_class(self, rows).into_iter().unzip();
+        let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
+        let mut held = alloc::vec![false; rows];
+        for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
+            shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
+            group[..count].iter().for_each(|row| held[*row as usize] = true);
+        }
+        (0..rows as u32).partition(|row| !held[*row as usize])
     }
-    (0..rows as u32).partition(|row| !held[*row as usize])
+
+    /// As [`Dataset::folds`](super::Dataset::folds), of `rows` rows with these labels.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn folds(&self, rows: usize, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
+        if !(2..=rows).contains(&count) {
+            return Err(Error::Folds { count, rows });
+        }
+        // Dealt out like cards, each class where the one before ended.
+        let mut folds = alloc::vec![Vec::new(); count];
+        let mut next = 0;
+        for (class, mut members) in by_class(self, rows) {
+            shuffle(Stream::new(seed, Purpose::Folds, 0, class), &mut members);
+            for row in members {
+                folds[next].push(row);
+                next = (next + 1) % count;
+            }
+        }
+        folds.iter_mut().for_each(|fold| fold.sort_unstable());
+        Ok(folds)
+    }
 }
 
 /// How many of each group make `fraction` of all: rounded down, the rest to the largest remainders.
@@ -47,25 +72,6 @@ fn shares(groups: &[Vec<u32>], fraction: f64) -> Vec<usize> {
         counts[index] = (counts[index] + 1).min(groups[index].len());
     }
     counts
-}
-
-/// As [`Dataset::folds`](super::Dataset::folds), of rows with these labels.
-pub(super) fn folds(labels: &Labels, rows: usize, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-    if !(2..=rows).contains(&count) {
-        return Err(Error::Folds { count, rows });
-    }
-    // Dealt out like cards, each class where the one before ended.
-    let mut folds = alloc::vec![Vec::new(); count];
-    let mut next = 0;
-    for (class, mut members) in by_class(labels, rows) {
-        shuffle(Stream::new(seed, Purpose::Folds, 0, class), &mut members);
-        for row in members {
-            folds[next].push(row);
-            next = (next + 1) % count;
-        }
-    }
-    folds.iter_mut().for_each(|fold| fold.sort_unstable());
-    Ok(folds)
 }
 
 /// The rows of each group, in the order of the groups' numbers: leaving one out in turn tells how a model does on people,

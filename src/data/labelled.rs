@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use super::folds::{folds, hold_out};
 use super::{Dataset, SparseDataset};
 use crate::error::Error;
 use crate::train::Mean;
@@ -16,7 +15,7 @@ macro_rules! labelled {
             /// of the same seed. A pure function of the labels, the fraction (0 to 1, else the nearer of them) and the seed.
             #[must_use]
             pub fn hold_out(&self, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-                hold_out(&self.labels, self.rows(), fraction, seed, purpose)
+                self.labels.hold_out(self.rows(), fraction, seed, purpose)
             }
 
             /// The rows that each of `count` folds holds out, in file order: every row is held out once.
@@ -28,7 +27,7 @@ macro_rules! labelled {
             /// # Errors
             /// [`Error::Folds`] unless there are 2 to as many folds as rows.
             pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-                folds(&self.labels, self.rows(), count, seed)
+                self.labels.folds(self.rows(), count, seed)
             }
 
             /// The data with a weight for each row, multiplied by those it has already.

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Labels, View};
+use super::{Labels, Source, View};
 use crate::error::Error;
 use crate::kernels::sparse::IndexLists;
-use crate::train::{Inputs, Targets};
+use crate::train::Targets;
 
 /// Rows of ones and zeros as lists of the features that are 1, with their targets, owned.
 ///
@@ -86,6 +86,6 @@ impl<'a> View<'a> {
     /// [`Error::Length`] for another number of targets.
     pub fn lists(lists: IndexLists<'a>, targets: Targets<'a>) -> Result<Self, Error> {
         super::check_targets(&targets, lists.len())?;
-        Ok(Self { inputs: Inputs::Lists(lists), features: lists.features(), targets })
+        Ok(Self { inputs: Source::Lists(lists), features: lists.features(), targets })
     }
 }

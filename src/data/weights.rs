@@ -38,8 +38,9 @@ impl Labels {
         }
     }
 
-    /// The labels of these of `all` rows, which exist; a label that is missing is noticed when the subset is viewed.
-    pub(super) fn subset(&self, rows: &[usize], all: usize) -> Self {
+    /// The labels of these of `all` rows; rows that do not exist are left out.
+    #[must_use]
+    pub fn subset(&self, rows: &[usize], all: usize) -> Self {
         fn pick<T: Copy>(from: &[T], rows: &[usize]) -> Vec<T> {
             rows.iter().filter_map(|row| from.get(*row)).copied().collect()
         }
@@ -47,7 +48,8 @@ impl Labels {
             Labels::Classes(labels) => Labels::Classes(pick(labels, rows)),
             Labels::Values(values) => {
                 let width = values.len() / all.max(1);
-                Labels::Values(rows.iter().flat_map(|row| &values[row * width..][..width]).copied().collect())
+                let row = |row: &usize| values.get(row.checked_mul(width)?..).and_then(|values| values.get(..width));
+                Labels::Values(rows.iter().filter_map(row).flatten().copied().collect())
             }
             Labels::Weighted(weighted) => Labels::Weighted(Box::new(WeightedLabels {
                 labels: weighted.labels.subset(rows, all),
@@ -71,7 +73,11 @@ impl Labels {
 }
 
 impl Labels {
-    pub(super) fn weighted(self, rows: usize, weights: Vec<f32>, mean: Mean) -> Result<Self, Error> {
+    /// As [`Dataset::weighted`], of `rows` rows with these labels.
+    ///
+    /// # Errors
+    /// As [`Dataset::weighted`].
+    pub fn weighted(self, rows: usize, weights: Vec<f32>, mean: Mean) -> Result<Self, Error> {
         check_len("weights", rows, weights.len())?;
         let wrong = |weight: &f32| !(*weight >= 0.0 && weight.is_finite());
         if let Some(row) = weights.iter().position(wrong) {
@@ -90,7 +96,11 @@ impl Labels {
         Ok(Labels::Weighted(Box::new(WeightedLabels { labels, weights, mean })))
     }
 
-    pub(super) fn class_weighted(self, rows: usize, weights: &[f32], mean: Mean) -> Result<Self, Error> {
+    /// As [`Dataset::class_weighted`], of `rows` rows with these labels.
+    ///
+    /// # Errors
+    /// As [`Dataset::class_weighted`].
+    pub fn class_weighted(self, rows: usize, weights: &[f32], mean: Mean) -> Result<Self, Error> {
         let weight = |row| {
             let class = self.class(row, rows);
             weights.get(class as usize).copied().ok_or(Error::ClassWeight { class, weights: weights.len() })
@@ -99,7 +109,9 @@ impl Labels {
         self.weighted(rows, weights, mean)
     }
 
-    pub(super) fn balanced(&self, rows: usize) -> Vec<f32> {
+    /// As [`Dataset::balanced`], of `rows` rows with these labels.
+    #[must_use]
+    pub fn balanced(&self, rows: usize) -> Vec<f32> {
         let mut counts: Vec<usize> = Vec::new();
         for row in 0..rows {
             let class = self.class(row, rows) as usize;

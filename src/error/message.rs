@@ -142,6 +142,7 @@ impl fmt::Display for Error {
             Error::ListsPlanned => f.write_str(
                 "plain rows where index lists were planned: all data of a run is of one kind, and `Scope::lists` says which",
             ),
+            Error::Read { row, why } => write!(f, "row {row} (counted from 0) of the stored rows cannot be read: {why}"),
             Error::Folds { count, rows } => {
                 write!(f, "{count} folds or groups of {rows} rows: there must be at least two, and no more than rows")
             }

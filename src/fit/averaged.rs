@@ -4,14 +4,14 @@ use alloc::vec::Vec;
 
 use super::score::{Gather, check_lists, check_standardize};
 use crate::Level;
-use crate::data::{Batches, View};
-use crate::error::{Error, check_len};
+use crate::data::{Batches, Source, View};
+use crate::error::Error;
 use crate::layer::{BatchNorm, Dialect, Layer, padded};
 use crate::memory::Buffer;
 use crate::model::Mlp;
 use crate::plan::Scope;
 use crate::split::Split;
-use crate::train::{Averager, Averaging, Buffers, Inputs, Session, Targets, batches_seen};
+use crate::train::{Averager, Averaging, Buffers, Session, Targets, batches_seen};
 
 /// Averaged weights, with running statistics of their own.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ pub(super) fn recalibrate<P: Split>(
     let rows: Vec<u32> = (0..data.rows() as u32).collect();
     session.forget_statistics();
     for index in 0..batches.count() {
-        let batch = gather.batch(data, &rows[batches.range(index)]);
+        let batch = gather.batch(data, &rows[batches.range(index)])?;
         session.calibrate_any(batch.inputs, batch.rows)?;
     }
     Ok(())
@@ -79,28 +79,27 @@ impl Mlp {
     /// [`Error::Length`] if the inputs are not whole rows, [`Error::BatchOfOne`] for batches of one row, [`Error::NonFinite`] for
     /// inputs or statistics that are not finite; the network is unchanged then.
     pub fn recalibrate(&mut self, level: Level, split: &impl Split, inputs: &[f32], batch: usize) -> Result<(), Error> {
-        View::new(inputs, self.network().inputs(), Targets::Values(&[]))?;
-        self.recalibrate_any(level, split, Inputs::Values(inputs), batch)
+        self.recalibrate_any(level, split, Source::Values(inputs), batch)
     }
 
-    /// As [`recalibrate`](Self::recalibrate), for rows of either kind.
+    /// As [`recalibrate`](Self::recalibrate), for rows of any kind, wherever they are.
     ///
     /// # Errors
     /// As there, and [`Error::Length`], [`Error::ListsFirst`] or [`Error::ListsStandardized`] for lists that do not go with the
-    /// network.
+    /// network, [`Error::Read`] for rows that cannot be read.
     pub fn recalibrate_any(
         &mut self,
         level: Level,
         split: &impl Split,
-        inputs: Inputs<'_>,
+        inputs: Source<'_>,
         batch: usize,
     ) -> Result<(), Error> {
         let network = self.network();
         let data = View { inputs, features: network.inputs(), targets: Targets::Values(&[]) };
         check_standardize(self)?;
         let lists = inputs.lists();
-        if let Some(lists) = lists {
-            check_len("features of the index lists", network.inputs(), lists.features())?;
+        inputs.check(network.inputs())?;
+        if lists.is_some() {
             check_lists(self)?;
         }
         let batches = Batches::plan(data.rows(), batch.min(data.rows().max(1)), network.has_batch_norm())?;

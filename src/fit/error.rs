@@ -9,7 +9,8 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FitError {
-    /// Something does not fit together; found before the first step.
+    /// Something does not fit together; found before the first step. Or, in the middle of a run, a stored row cannot be read
+    /// ([`Error::Read`]): the run is that of the batch before, and can go on.
     Setup(Error),
     /// The loss, a gradient or a statistic became NaN or infinite: parameters are those before this batch. Or a
     /// weight did (`what` says so), in the last update of an epoch: then they are as they came out.

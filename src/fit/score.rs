@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::batch::{Draw, Goals};
 use crate::Level;
-use crate::data::View;
+use crate::data::{Source, View};
 use crate::error::Error;
 use crate::kernels::sparse::IndexLists;
 use crate::memory::Buffer;
@@ -17,6 +17,7 @@ use crate::train::{AnyBatch, Buffers, Inputs, Loss, Score, Session, Targets};
 pub(super) fn check_data(model: &Mlp, data: &View<'_>, loss: Loss) -> Result<(), Error> {
     let network = model.network();
     crate::error::check_len("features", network.inputs(), data.features)?;
+    data.inputs.check(data.features)?;
     check_standardize(model)?;
     if data.inputs.lists().is_some() {
         check_lists(model)?;
@@ -71,16 +72,16 @@ impl Gather {
         Self { standardize, features, raw, inputs, offsets, indices, goals: Goals::default() }
     }
 
-    pub(super) fn batch(&mut self, data: &View<'_>, rows: &[u32]) -> AnyBatch<'_> {
+    pub(super) fn batch(&mut self, data: &View<'_>, rows: &[u32]) -> Result<AnyBatch<'_>, Error> {
         let features = self.features;
-        self.fill(data, rows);
+        self.fill(data, rows)?;
         let targets = self.goals.of(data.targets, data.rows(), rows);
         let inputs = match data.inputs {
-            Inputs::Values(_) => Inputs::Values(&self.inputs[..rows.len() * features]),
             // Rows of lists that were checked.
-            Inputs::Lists(_) => Inputs::Lists(IndexLists::trusted(features, &self.offsets, &self.indices)),
+            Source::Lists(_) => Inputs::Lists(IndexLists::trusted(features, &self.offsets, &self.indices)),
+            _ => Inputs::Values(&self.inputs[..rows.len() * features]),
         };
-        AnyBatch { inputs, targets, rows: rows.len() }
+        Ok(AnyBatch { inputs, targets, rows: rows.len() })
     }
 
     /// As [`batch`](Self::batch), mixed and with noise as the trainer says. Mixing comes first: the noise has its deviation.
@@ -91,11 +92,11 @@ impl Gather {
         rows: &[u32],
         trainer: &super::Trainer,
         step: u64,
-    ) -> AnyBatch<'_> {
+    ) -> Result<AnyBatch<'_>, Error> {
         if data.inputs.lists().is_some() {
             return self.batch(data, rows);
         }
-        self.fill(data, rows);
+        self.fill(data, rows)?;
         let draw = Draw { seed: trainer.seed, step };
         let inputs = &mut self.inputs[..rows.len() * self.features];
         let targets = if trainer.mixup > 0.0 {
@@ -106,26 +107,33 @@ impl Gather {
         if trainer.jitter > 0.0 {
             jitter(trainer.jitter, draw.seed, draw.step, 0, inputs);
         }
-        AnyBatch { inputs: Inputs::Values(inputs), targets, rows: rows.len() }
+        Ok(AnyBatch { inputs: Inputs::Values(inputs), targets, rows: rows.len() })
     }
 
-    /// Copies the inputs of the rows.
-    fn fill(&mut self, data: &View<'_>, rows: &[u32]) {
+    /// Copies, or reads, the inputs of the rows.
+    fn fill(&mut self, data: &View<'_>, rows: &[u32]) -> Result<(), Error> {
         let features = self.features;
         match data.inputs {
-            Inputs::Values(inputs) => {
+            Source::Values(inputs) => {
                 for (row, out) in rows.iter().zip(self.inputs.chunks_exact_mut(features)) {
                     let row = &inputs[*row as usize * features..][..features];
                     match &self.standardize {
                         None => out.copy_from_slice(row),
-                        Some(standardize) => {
-                            self.raw.copy_from_slice(row);
-                            standardize.apply(&self.raw, out);
-                        }
+                        Some(standardize) => standardize.apply(row, out),
                     }
                 }
             }
-            Inputs::Lists(lists) => {
+            Source::Stored(stored) => {
+                let inputs = &mut self.inputs[..rows.len() * features];
+                stored.read(rows, inputs)?;
+                if let Some(standardize) = &self.standardize {
+                    for row in inputs.chunks_exact_mut(features) {
+                        self.raw.copy_from_slice(row);
+                        standardize.apply(&self.raw, row);
+                    }
+                }
+            }
+            Source::Lists(lists) => {
                 self.indices.clear();
                 self.offsets.clear();
                 self.offsets.push(0);
@@ -135,6 +143,7 @@ impl Gather {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -151,7 +160,7 @@ pub(super) fn evaluate<P: Split>(
     let rows: Vec<u32> = (0..data.rows() as u32).collect();
     let mut total = Score::default();
     for rows in rows.chunks(capacity) {
-        total = total.plus(session.evaluate_in_parts(gather.batch(data, rows), loss)?);
+        total = total.plus(session.evaluate_in_parts(gather.batch(data, rows)?, loss)?);
     }
     Ok(total)
 }
@@ -198,34 +207,38 @@ impl Mlp {
     /// # Errors
     /// [`Error::Length`] if the inputs are not whole rows.
     pub fn predict(&self, level: Level, split: &impl Split, inputs: &[f32]) -> Result<Vec<f32>, Error> {
-        let (features, outputs) = (self.network().inputs(), self.network().outputs());
-        let data = View::new(inputs, features, Targets::Values(&[]))?;
-        check_standardize(self)?;
-        let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS, false);
-        self.with_session(level, split, false, |session| {
-            let mut all = alloc::vec![0.0; data.rows() * outputs];
-            let rows: Vec<u32> = (0..data.rows() as u32).collect();
-            for (rows, out) in rows.chunks(Self::ROWS).zip(all.chunks_mut(Self::ROWS * outputs)) {
-                let batch = gather.batch(&data, rows);
-                session.predict_any(batch.inputs, batch.rows, out)?;
-            }
-            Ok(all)
-        })
+        self.predict_any(level, split, Source::Values(inputs))
     }
 
     /// As [`predict`](Mlp::predict), for rows that are index lists.
     ///
     /// # Errors
-    /// [`Error::Length`] for lists of another number of features, [`Error::ListsFirst`] or [`Error::ListsStandardized`] for a
-    /// network that cannot read lists.
+    /// As [`predict_any`](Mlp::predict_any).
     pub fn predict_lists(&self, level: Level, split: &impl Split, inputs: IndexLists<'_>) -> Result<Vec<f32>, Error> {
-        let outputs = self.network().outputs();
-        crate::error::check_len("features of the index lists", self.network().inputs(), inputs.features())?;
-        check_lists(self)?;
-        self.with_session(level, split, true, |session| {
-            let mut all = alloc::vec![0.0; inputs.len() * outputs];
-            for (part, out) in all.chunks_mut(Self::ROWS * outputs).enumerate() {
-                session.predict_lists(inputs.part(part * Self::ROWS, out.len() / outputs), out)?;
+        self.predict_any(level, split, Source::Lists(inputs))
+    }
+
+    /// As [`predict`](Mlp::predict), for rows of any kind, wherever they are. The outputs are in memory.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for rows of another number of features, [`Error::ListsFirst`] or [`Error::ListsStandardized`] for a
+    /// network that cannot read lists, [`Error::Read`] for rows that cannot be read.
+    pub fn predict_any(&self, level: Level, split: &impl Split, inputs: Source<'_>) -> Result<Vec<f32>, Error> {
+        let (features, outputs) = (self.network().inputs(), self.network().outputs());
+        check_standardize(self)?;
+        inputs.check(features)?;
+        let lists = inputs.lists().is_some();
+        if lists {
+            check_lists(self)?;
+        }
+        let data = View { inputs, features, targets: Targets::Values(&[]) };
+        let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS, lists);
+        self.with_session(level, split, lists, |session| {
+            let mut all = alloc::vec![0.0; data.rows() * outputs];
+            let rows: Vec<u32> = (0..data.rows() as u32).collect();
+            for (rows, out) in rows.chunks(Self::ROWS).zip(all.chunks_mut(Self::ROWS * outputs)) {
+                let batch = gather.batch(&data, rows)?;
+                session.predict_any(batch.inputs, batch.rows, out)?;
             }
             Ok(all)
         })

@@ -12,6 +12,8 @@ mod memory;
 mod observers;
 mod refusals;
 mod stopping;
+#[cfg(feature = "rayon")]
+mod stored;
 
 use evenkeel::rng::{Purpose, Stream, unit};
 use evenkeel::{Dataset, Init, Labels, Mlp, text};

@@ -27,7 +27,7 @@ fn refused(layers: &str, trainer: Trainer, train: View<'_>, validation: Option<V
 }
 
 fn classes<'a>(inputs: &'a [f32], labels: &'static [u32]) -> View<'a> {
-    View { inputs: evenkeel::train::Inputs::Values(inputs), features: 5, targets: Targets::Classes(labels) }
+    View { inputs: evenkeel::data::Source::Values(inputs), features: 5, targets: Targets::Classes(labels) }
 }
 
 #[test]

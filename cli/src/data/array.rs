@@ -96,7 +96,21 @@ pub(crate) fn read(mut source: Source<'_>, layout: &Layout, set: &mut Set<'_>) -
         }
     }
     let names = (1..=cols).map(|c| c.to_string()).collect();
-    read_rows(&mut source, layout, (rows, cols), set.begin(&file, names, false, false)?)
+    let builder = set.begin(&file, names, false, false)?;
+    let by_column = layout.fortran && layout.dims.len() > 1 && rows > 1;
+    if by_column && builder.is_disk() {
+        let what = "its rows are not one after the other (Fortran order)";
+        let advice = "save it with numpy.save(file, numpy.ascontiguousarray(array))";
+        return Err(Error::Stream { file, what, advice });
+    }
+    if layout.element == Element::F32
+        && !layout.big_endian
+        && !(layout.fortran && layout.dims.len() > 1)
+        && let Some((path, start)) = source.place()
+    {
+        builder.in_place(path, start)?;
+    }
+    read_rows(&mut source, layout, (rows, cols), builder)
 }
 
 /// Rows and columns, if the header's shape is possible and the file, as far as its length is known, holds it.

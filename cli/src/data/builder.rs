@@ -1,11 +1,15 @@
 //! Rows in, table out: what text files and arrays have in common, of one file or several.
 
 use super::columns::Plan;
-use super::encode::{Categorical, Categories, Missing, is_missing};
+use super::encode::{Categorical, Categories, Missing, OneHot, is_missing};
 use super::error::{CellProblem, Error, Place, clip};
 use super::labels::{Labels, narrow, parse_value};
+use super::spool::Sink;
 use super::{Groups, Options, Table};
+use evenkeel::host::rows::RowFile;
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 
 /// Gathers the rows of one file.
 pub(crate) struct Builder<'a> {
@@ -13,7 +17,7 @@ pub(crate) struct Builder<'a> {
     plan: Plan<'a>,
     options: &'a Options,
     /// For each row and column of inputs a number, the number of its category, or NaN where it is missing.
-    inputs: Vec<f32>,
+    inputs: Sink,
     /// What each column of inputs is: categories, or numbers.
     kinds: Vec<Option<Box<Categories>>>,
     /// Whether the first row still has to say which columns are categories.
@@ -82,12 +86,14 @@ impl<'a> Builder<'a> {
         });
         let kinds = kinds.collect();
         let weights = plan.weight.map(|_| Vec::new());
+        // A file of labels has no inputs.
+        let folder = options.stream.as_deref().filter(|_| !plan.inputs.is_empty());
         Ok(Self {
             file: file.to_owned(),
             places: None,
             plan,
             options,
-            inputs: Vec::new(),
+            inputs: Sink::new(folder),
             kinds,
             undecided: options.categorical == Categorical::Auto && options.categories.is_none(),
             labels,
@@ -127,12 +133,33 @@ impl<'a> Builder<'a> {
             self.places = None;
         }
         (self.file, self.before) = (file.to_owned(), self.seen);
+        self.inputs.next_file();
         Ok(())
     }
 
     /// Makes room for rows that are sure to come.
     pub(crate) fn reserve(&mut self, rows: usize) {
-        self.inputs.reserve_exact(rows.saturating_mul(self.plan.inputs.len()));
+        self.inputs.reserve(rows.saturating_mul(self.plan.inputs.len()));
+    }
+
+    /// Whether inputs stay on the disk.
+    pub(crate) fn is_disk(&self) -> bool {
+        self.inputs.is_disk()
+    }
+
+    /// The rows that come are plain 32-bit floats from byte `start` of a file on: they can stay there, unless some are
+    /// categories.
+    pub(crate) fn in_place(&mut self, path: &Path, start: u64) -> Result<(), Error> {
+        if !self.inputs.is_disk() || self.kinds.iter().any(Option::is_some) {
+            return Ok(());
+        }
+        let width = self.plan.names.len();
+        let all = self.plan.inputs.iter().copied().eq(0..width);
+        let columns = if all { Vec::new() } else { self.plan.inputs.clone() };
+        let rows = File::open(path).and_then(|file| RowFile::new(file, start, width));
+        let rows = rows.map_err(|source| Error::Io { file: self.file.clone(), source })?;
+        self.inputs.in_place(&self.file, rows, columns);
+        Ok(())
     }
 
     /// Takes a row of text fields, as many as there are columns.
@@ -189,7 +216,7 @@ impl<'a> Builder<'a> {
                 (None, value) => value,
             };
             let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
-            push(&mut self.inputs, value.map_err(problem)?);
+            self.inputs.push(value.map_err(problem)?);
         }
         if let Some(labels) = &mut self.labels {
             for &c in &self.plan.targets {
@@ -210,8 +237,7 @@ impl<'a> Builder<'a> {
             let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
             weights.push(weight.map_err(problem)?);
         }
-        self.keep(number);
-        Ok(())
+        self.keep(number)
     }
 
     /// Takes a row of an array, as many numbers as there are columns.
@@ -239,7 +265,7 @@ impl<'a> Builder<'a> {
                 (None, value) => value,
             };
             let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
-            push(&mut self.inputs, value.map_err(problem)?);
+            self.inputs.push(value.map_err(problem)?);
         }
         if let Some(labels) = &mut self.labels {
             self.scratch.clear();
@@ -255,12 +281,11 @@ impl<'a> Builder<'a> {
             let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
             weights.push(narrow(row[c]).map_err(problem)?);
         }
-        self.keep(number);
-        Ok(())
+        self.keep(number)
     }
 
     /// The table of all rows taken.
-    pub(crate) fn finish(mut self) -> Result<Built, Error> {
+    pub(crate) fn finish(self) -> Result<Built, Error> {
         if self.seen == 0 {
             return Err(Error::NoRows { file: self.file });
         }
@@ -270,18 +295,23 @@ impl<'a> Builder<'a> {
             let filters = filters.collect::<Vec<_>>().join(" and ");
             return Err(Error::AllFiltered { file: self.file, seen: self.seen, filters });
         }
-        // What growing left over goes back only if it is worth a copy.
-        if self.inputs.capacity() - self.inputs.len() > self.inputs.len() / 8 {
-            self.inputs.shrink_to_fit();
-        }
         let target = self.labels.map(|labels| labels.finish(&self.file)).transpose()?;
         let Plan { mut names, inputs, .. } = self.plan;
-        let (values, cols, found) = one_hot(self.inputs, self.kinds);
+        let columns = self.kinds.len();
+        let (found, places): (Vec<_>, Vec<_>) =
+            self.kinds.into_iter().map(|kind| kind.map(|kind| kind.finish()).unzip()).unzip();
+        let one_hot = OneHot::new(places);
+        let cols = one_hot.width();
+        let (values, stored) = match self.inputs {
+            Sink::Memory(values) => (expand(values, columns, &one_hot), None),
+            Sink::Disk(spool) => (Vec::new(), Some(spool.finish(columns, one_hot)?)),
+        };
         let name = |at: usize| self.options.features.as_ref().map_or(&names[inputs[at]], |names| &names[at]).clone();
-        let categories = found.into_iter().map(|(at, categories)| (name(at), categories)).collect();
+        let categories = found.into_iter().enumerate().filter_map(|(at, found)| Some((name(at), found?))).collect();
         let table = Table {
             inputs: values,
             lists: None,
+            stored,
             rows: self.rows,
             cols,
             categories,
@@ -309,11 +339,12 @@ impl<'a> Builder<'a> {
         self.chosen.is_none_or(|chosen| chosen.binary_search(&row).is_ok())
     }
 
-    fn keep(&mut self, row: u64) {
+    fn keep(&mut self, row: u64) -> Result<(), Error> {
         self.rows += 1;
         if let Some(kept) = &mut self.kept {
             kept.push(row);
         }
+        self.inputs.end_row(&self.file, row - self.before)
     }
 
     fn push_group(&mut self, name: &str) {
@@ -340,31 +371,20 @@ fn category(id: Option<u32>) -> f32 {
     id.map_or(f32::NAN, |id| id as f32)
 }
 
-/// Rows with an input for each category in the place of its number, their width, and the categories of each column that
-/// has some. What is NaN there is none of the categories.
-fn one_hot(inputs: Vec<f32>, kinds: Vec<Option<Box<Categories>>>) -> (Vec<f32>, usize, Vec<(usize, Vec<String>)>) {
-    let columns = kinds.len();
-    if kinds.iter().all(Option::is_none) {
-        return (inputs, columns, Vec::new());
-    }
-    let kinds: Vec<_> = kinds.into_iter().map(|kind| kind.map(|kind| kind.finish())).collect();
-    let width = kinds.iter().map(|kind| kind.as_ref().map_or(1, |(names, _)| names.len())).sum();
-    let mut rows = Vec::with_capacity(inputs.len() / columns * width);
-    for row in inputs.chunks_exact(columns) {
-        for (value, kind) in row.iter().zip(&kinds) {
-            let Some((names, places)) = kind else {
-                rows.push(*value);
-                continue;
-            };
-            let start = rows.len();
-            rows.resize(start + names.len(), 0.0);
-            if !value.is_nan() {
-                rows[start + places[*value as usize] as usize] = 1.0;
-            }
+/// Rows with an input for each category in the place of its number.
+fn expand(mut inputs: Vec<f32>, columns: usize, one_hot: &OneHot) -> Vec<f32> {
+    if one_hot.is_plain() {
+        // What growing left over goes back only if it is worth a copy.
+        if inputs.capacity() - inputs.len() > inputs.len() / 8 {
+            inputs.shrink_to_fit();
         }
+        return inputs;
     }
-    let found = kinds.into_iter().enumerate().filter_map(|(at, kind)| Some((at, kind?.0)));
-    (rows, width, found.collect())
+    let mut rows = vec![0.0; inputs.len() / columns * one_hot.width()];
+    for (row, out) in inputs.chunks_exact(columns).zip(rows.chunks_exact_mut(one_hot.width())) {
+        one_hot.row(row, out);
+    }
+    rows
 }
 
 /// A field as text, without the spaces around it: no number or name starts or ends in one.
@@ -372,12 +392,4 @@ fn text<'f>(file: &str, place: Place, column: usize, field: &'f [u8]) -> Result<
     let (Place::Line(line) | Place::Row(line)) = place;
     let not_utf8 = |_| Error::NotUtf8 { file: file.to_owned(), line, field: column + 1 };
     std::str::from_utf8(field.trim_ascii()).map_err(not_utf8)
-}
-
-/// Grows by a quarter instead of doubling: a table of numbers is the largest thing in memory.
-fn push(values: &mut Vec<f32>, value: f32) {
-    if values.len() == values.capacity() {
-        values.reserve_exact((values.len() / 4).max(1 << 12));
-    }
-    values.push(value);
 }

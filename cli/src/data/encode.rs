@@ -56,14 +56,18 @@ impl Encoding {
 
     /// Puts its numbers in the place of missing cells (NaN) of rows.
     pub fn fill_in(&self, inputs: &mut [f32]) {
-        if self.fill.is_empty() {
-            return;
+        if !self.fill.is_empty() {
+            fill_in(&self.fill, inputs);
         }
-        for row in inputs.chunks_mut(self.fill.len()) {
-            for (value, fill) in row.iter_mut().zip(&self.fill) {
-                if value.is_nan() {
-                    *value = *fill;
-                }
+    }
+}
+
+/// Puts numbers, one for each input, in the place of missing cells (NaN) of rows.
+pub(crate) fn fill_in(fill: &[f32], inputs: &mut [f32]) {
+    for row in inputs.chunks_mut(fill.len()) {
+        for (value, fill) in row.iter_mut().zip(fill) {
+            if value.is_nan() {
+                *value = *fill;
             }
         }
     }
@@ -85,36 +89,6 @@ pub enum Missing {
     Median,
     /// A number.
     Value(f32),
-}
-
-impl Missing {
-    /// What stands for a missing cell of each of `cols` inputs, learned from rows; in `f64`, row by row, rounded once.
-    ///
-    /// # Errors
-    /// The first input (from 0) without any value.
-    pub fn learn(self, inputs: &[f32], cols: usize) -> Result<Vec<f32>, usize> {
-        let column = |col: usize| {
-            let values: Vec<f32> =
-                inputs.iter().skip(col).step_by(cols).copied().filter(|value| !value.is_nan()).collect();
-            if values.is_empty() { Err(col) } else { Ok(values) }
-        };
-        let mean = |values: &[f32]| {
-            let sum: f64 = values.iter().map(|value| f64::from(*value)).sum();
-            (sum / values.len() as f64) as f32
-        };
-        match self {
-            Missing::Refuse | Missing::Drop => Ok(Vec::new()),
-            Missing::Value(value) => Ok(vec![value; cols]),
-            Missing::Mean => (0..cols).map(|col| Ok(mean(&column(col)?))).collect(),
-            Missing::Median => (0..cols)
-                .map(|col| {
-                    let mut values = column(col)?;
-                    values.sort_by(f32::total_cmp);
-                    Ok(mean(&values[(values.len() - 1) / 2..=values.len() / 2]))
-                })
-                .collect(),
-        }
-    }
 }
 
 impl fmt::Display for Missing {
@@ -235,5 +209,53 @@ impl Categories {
         let mut places = vec![0; order.len()];
         (0..).zip(&order).for_each(|(place, id)| places[*id] = place);
         (order.iter().map(|id| self.names[*id].clone()).collect(), places)
+    }
+}
+
+/// What a row's columns become: numbers stay, the number of a category becomes an input for each of the column's categories.
+#[derive(Debug)]
+pub(crate) struct OneHot {
+    /// Of each column the places of its categories; no columns if all are numbers.
+    columns: Vec<Option<Vec<u32>>>,
+    width: usize,
+}
+
+impl OneHot {
+    /// The place of each category of the columns that have some.
+    pub(crate) fn new(columns: Vec<Option<Vec<u32>>>) -> Self {
+        let width = columns.iter().map(|places| places.as_ref().map_or(1, Vec::len)).sum();
+        let columns = if columns.iter().all(Option::is_none) { Vec::new() } else { columns };
+        Self { columns, width }
+    }
+
+    /// Whether all columns are numbers.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// Inputs of a row.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The inputs of a row. What is NaN in the place of a category's number is none of the categories.
+    pub(crate) fn row(&self, values: &[f32], out: &mut [f32]) {
+        if self.is_plain() {
+            return out.copy_from_slice(values);
+        }
+        let mut at = 0;
+        for (value, places) in values.iter().zip(&self.columns) {
+            let Some(places) = places else {
+                out[at] = *value;
+                at += 1;
+                continue;
+            };
+            let out = &mut out[at..at + places.len()];
+            out.fill(0.0);
+            if let Some(place) = places.get(*value as usize).filter(|_| !value.is_nan()) {
+                out[*place as usize] = 1.0;
+            }
+            at += places.len();
+        }
     }
 }

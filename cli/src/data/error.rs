@@ -5,69 +5,12 @@ use super::unpack::Packing;
 use std::io;
 
 mod cell;
+mod svm;
+mod text;
 
 pub use cell::{Cell, CellProblem, Place};
-
-/// What is wrong in a line of index lists.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SvmProblem {
-    /// The line begins with an index.
-    #[error("begins with {found:?}; a row is its label and then index:1 for each input that is 1")]
-    NoLabel {
-        /// The first word.
-        found: String,
-    },
-    /// A word without a colon.
-    #[error("expected index:1, found {found:?}")]
-    NotAPair {
-        /// The word.
-        found: String,
-    },
-    /// What stands before the colon is no index.
-    #[error("expected a whole number before the colon, found {found:?}")]
-    NotAnIndex {
-        /// The word.
-        found: String,
-    },
-    /// Index 0 where counting begins with 1.
-    #[error("index 0, but indices count from 1: if this file counts from 0, say --index-base 0")]
-    Zero,
-    /// An index beyond the inputs.
-    #[error("index {index} is beyond the {width} inputs, the last is {last}")]
-    Beyond {
-        /// The index as written.
-        index: u64,
-        /// Number of inputs.
-        width: usize,
-        /// The last index as it would be written.
-        last: u64,
-    },
-    /// An index that is not larger than the one before it.
-    #[error("index {index} comes after {before}: list each input once, in ascending order")]
-    Order {
-        /// The index as written.
-        index: u64,
-        /// The one before it.
-        before: u64,
-    },
-    /// A value that is not 1.
-    #[error(
-        "index {index} has the value {found:?}, but index lists hold ones only: write the rows as numbers (CSV, NPY) instead"
-    )]
-    NotOne {
-        /// The index as written.
-        index: u64,
-        /// The value.
-        found: String,
-    },
-    /// A query of a ranking problem.
-    #[error("qid: pairs of a ranking are not learned here; leave qid out")]
-    Query,
-    /// No index in the whole file, and no width.
-    #[error("no row lists an index: say how many inputs a row has with --width")]
-    NoIndex,
-}
+pub use svm::SvmProblem;
+pub(crate) use text::{clip, list};
 
 /// Why data was not read.
 #[derive(Debug, thiserror::Error)]
@@ -393,6 +336,29 @@ pub enum Error {
         /// The option.
         option: &'static str,
     },
+    /// What cannot be read row by row, as [`Options::stream`](super::Options::stream) asks.
+    #[error("{file}: cannot be read with --stream: {what}; {advice}")]
+    Stream {
+        /// The file.
+        file: String,
+        /// Why not.
+        what: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Rows that are to stay on the disk cannot be written there.
+    #[error(
+        "{folder}: the rows of --stream cannot be kept there: {source} (after {written} bytes); name another folder \
+         with --spool"
+    )]
+    Spool {
+        /// The folder.
+        folder: String,
+        /// Bytes that were written.
+        written: u64,
+        /// The system's error.
+        source: io::Error,
+    },
     /// One cell is wrong.
     #[error("{cell}: {problem}")]
     Cell {
@@ -439,28 +405,5 @@ pub enum Error {
 impl Error {
     pub(crate) fn cell(file: &str, place: Place, column: impl Into<String>, problem: CellProblem) -> Self {
         Self::Cell { cell: Box::new(Cell { file: file.to_owned(), place, column: column.into() }), problem }
-    }
-}
-
-/// Text for an error message: at most 40 characters of it.
-pub(crate) fn clip(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(200)]);
-    let mut clipped: String = text.chars().take(40).collect();
-    if clipped.len() < text.len() {
-        clipped.push('…');
-    }
-    clipped
-}
-
-/// A list for an error message: `"a", "b", … "z" (26)` if it is long.
-pub(crate) fn list(names: &[String]) -> String {
-    let quoted =
-        |names: &[String]| names.iter().map(|n| format!("{:?}", clip(n.as_bytes()))).collect::<Vec<_>>().join(", ");
-    match names {
-        [] => "none".to_owned(),
-        [start @ .., last] if names.len() > 12 => {
-            format!("{}, … {:?} ({} in all)", quoted(&start[..8]), clip(last.as_bytes()), names.len())
-        }
-        _ => quoted(names),
     }
 }

@@ -4,6 +4,7 @@
 //! missing cell.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
@@ -17,12 +18,24 @@ use super::error::{Error, Place};
 use super::set::Set;
 use super::source::Source;
 
-/// Reads a Parquet file. Its list of contents stands at its end, so all of it is taken into memory.
+/// Reads a Parquet file. Its list of contents stands at its end, so what is packed or comes through a pipe is taken into memory.
 pub(crate) fn read(mut source: Source<'_>, set: &mut Set<'_>) -> Result<(), Error> {
     let file = source.name().to_owned();
     let wrong = |error: ParquetError| Error::Header { file: file.clone(), format: "Parquet", what: error.to_string() };
-    let bytes = Bytes::from(source.read_all()?);
-    let reader = guarded(|| SerializedFileReader::new(bytes)).map_err(wrong)?;
+    let reader: Box<dyn FileReader> = match source.place() {
+        Some((path, _)) => {
+            let opened = File::open(path).map_err(|source| Error::Io { file: file.clone(), source })?;
+            Box::new(guarded(|| SerializedFileReader::new(opened)).map_err(wrong)?)
+        }
+        None if set.options().stream.is_some() => {
+            let what = "a Parquet file that is itself packed, or comes through a pipe, can only be read from memory";
+            return Err(Error::Stream { file, what, advice: "unpack it into a file" });
+        }
+        None => {
+            let bytes = Bytes::from(source.read_all()?);
+            Box::new(guarded(|| SerializedFileReader::new(bytes)).map_err(wrong)?)
+        }
+    };
     let schema = reader.metadata().file_metadata().schema_descr();
     if schema.num_columns() > MAX_COLUMNS {
         let found = schema.num_columns() as u64;

@@ -57,6 +57,10 @@ impl<'a> Set<'a> {
             let source = source?;
             labels.extend(source.labels().map(str::to_owned));
             let last = source.name().to_owned();
+            if options.stream.is_some() && source.is_whole() {
+                let what = "an archive that is itself packed, or comes through a pipe, can only be read from memory";
+                return Err(Error::Stream { file: last, what, advice: "unpack it into a file" });
+            }
             count += 1;
             match source.format() {
                 Format::Csv => csv::read(source, &mut set)?,

@@ -7,7 +7,7 @@ use super::npz::{self, ReadSeek};
 use super::unpack::{Bomb, Packing};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many bytes are looked at to tell the format.
 const PEEK: usize = 512;
@@ -35,6 +35,10 @@ pub struct Source<'a> {
     left: Option<u64>,
     format: Format,
     labels: Option<String>,
+    /// The file and its length, if it is read as it lies there.
+    plain: Option<(PathBuf, u64)>,
+    /// Whether all of it had to be taken into memory.
+    whole: bool,
 }
 
 impl Source<'static> {
@@ -76,7 +80,9 @@ impl Source<'static> {
             false => None,
         };
         let len = meta.is_file().then_some(meta.len());
-        Self::new(name.to_owned(), BufReader::with_capacity(1 << 16, file), len, again, member)
+        let source = Self::new(name.to_owned(), BufReader::with_capacity(1 << 16, file), len, again, member)?;
+        let plain = len.filter(|_| source.packing.is_none()).map(|len| (path.to_path_buf(), len));
+        Ok(Self { plain, ..source })
     }
 }
 
@@ -97,8 +103,16 @@ impl<'a> Source<'a> {
         again: Option<Box<dyn ReadSeek>>,
         member: Option<&str>,
     ) -> Result<Self, Error> {
-        let mut plain =
-            Self { name, reader: Box::new(raw), packing: None, left: len, format: Format::Csv, labels: None };
+        let mut plain = Self {
+            name,
+            reader: Box::new(raw),
+            packing: None,
+            left: len,
+            format: Format::Csv,
+            labels: None,
+            plain: None,
+            whole: false,
+        };
         if let Some(packing) = Packing::of(&plain.peek(PEEK)?) {
             plain = Self { reader: packing.open(plain.reader), packing: Some(packing), left: None, ..plain };
         }
@@ -119,7 +133,10 @@ impl<'a> Source<'a> {
     fn array(mut self, again: Option<Box<dyn ReadSeek>>, member: Option<&str>) -> Result<Self, Error> {
         let archive = match (again, self.packing) {
             (Some(file), None) => file,
-            _ => npz::in_memory(self.read_all()?),
+            _ => {
+                self.whole = true;
+                npz::in_memory(self.read_all()?)
+            }
         };
         let array = npz::open(&self.name, archive, member)?;
         // The name has the array's already if the user gave it.
@@ -165,6 +182,17 @@ impl<'a> Source<'a> {
         let mut bytes = Vec::new();
         self.reader.read_to_end(&mut bytes).map_err(|error| self.error(error))?;
         Ok(bytes)
+    }
+
+    /// The file and the place in it where the next byte lies, if it is neither packed nor a pipe.
+    pub(crate) fn place(&self) -> Option<(&Path, u64)> {
+        let (path, len) = self.plain.as_ref()?;
+        Some((path, len.checked_sub(self.left?)?))
+    }
+
+    /// Whether all of it had to be taken into memory.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// How many bytes are still to come, if that is known: not for packed files and pipes.

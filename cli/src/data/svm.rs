@@ -20,6 +20,10 @@ const MAX_LINE: usize = 16 << 20;
 pub(crate) fn read(mut source: Source<'_>, options: &Options) -> Result<Built, Error> {
     let file = source.name().to_owned();
     refuse_options(&file, options)?;
+    if options.stream.is_some() {
+        let what = "index lists are kept in memory, where they take 4 bytes for each one";
+        return Err(Error::Stream { file, what, advice: "leave --stream out" });
+    }
     let wanted = options.target != TargetColumn::None;
     let mut labels = wanted
         .then(|| Labels::new(&file, vec!["label".to_owned()], options.task, options.classes.as_deref(), false))

@@ -3,6 +3,7 @@
 use super::*;
 
 mod arrays;
+mod disk;
 mod encode;
 mod files;
 mod packed;

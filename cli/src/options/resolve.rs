@@ -52,6 +52,9 @@ impl TrainOptions {
         if self.from.is_some() {
             base.init = None;
         }
+        if self.stream == Some(false) {
+            base.spool = None;
+        }
         let table = |options: &Self| toml::Table::try_from(options).map_err(|error| Failure::new(Kind::Usage, error));
         let mut merged = table(&base)?;
         merged.extend(table(self)?);
@@ -152,7 +155,7 @@ impl TrainOptions {
         let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
         let tests_elsewhere = self.tests_elsewhere();
         let weighted = self.class_weight.is_some() || self.weight_column.is_some();
-        let mistakes: [(bool, &str); 21] = [
+        let mistakes: [(bool, &str); 22] = [
             (
                 self.weight_mean.is_some() && !weighted,
                 "--weight-mean says what weighted losses are divided by: it needs --class-weight or --weight-column",
@@ -191,6 +194,10 @@ impl TrainOptions {
             (
                 outside(self.checkpoint_seconds, |seconds| (0.0..=1e9).contains(&seconds)),
                 "--checkpoint-seconds must be 0 or a positive number",
+            ),
+            (
+                self.spool.is_some() && self.stream != Some(true),
+                "--spool is the folder that --stream writes to: add --stream",
             ),
             (self.micro_batch == Some(0), "--micro-batch must be at least 1 row"),
             (outside(self.ema, |decay| (0.0..1.0).contains(&decay)), "--ema is a share: from 0 to below 1"),

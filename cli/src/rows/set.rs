@@ -1,12 +1,13 @@
-//! The rows of a set, of either kind: plain numbers, or index lists.
+//! The rows of a set, of any kind: plain numbers in memory or on the disk, or index lists.
 
 use std::borrow::Cow;
 
-use evenkeel::data::{SparseDataset, View};
-use evenkeel::train::{Inputs, Mean};
+use evenkeel::data::{RowSource, Source, SparseDataset, View};
+use evenkeel::train::Mean;
 use evenkeel::{Dataset, Labels};
 
-use crate::error::{Failure, Kind};
+use crate::data::{Encoding, StoredRows};
+use crate::error::Failure;
 
 /// Rows with their targets.
 #[derive(Clone, Debug)]
@@ -15,6 +16,17 @@ pub enum Set {
     Plain(Dataset),
     /// Rows of ones and zeros, of which the ones are listed.
     Lists(SparseDataset),
+    /// Rows of numbers that stay on the disk.
+    Stored(StoredSet),
+}
+
+/// Rows on the disk with their targets, which are in memory.
+#[derive(Clone, Debug)]
+pub struct StoredSet {
+    /// The rows.
+    pub rows: StoredRows,
+    /// Their targets.
+    pub labels: Labels,
 }
 
 impl Set {
@@ -24,6 +36,7 @@ impl Set {
         match self {
             Set::Plain(set) => set.rows(),
             Set::Lists(set) => set.rows(),
+            Set::Stored(set) => set.rows.rows(),
         }
     }
 
@@ -33,6 +46,7 @@ impl Set {
         match self {
             Set::Plain(set) => set.features,
             Set::Lists(set) => set.features,
+            Set::Stored(set) => set.rows.features(),
         }
     }
 
@@ -42,6 +56,7 @@ impl Set {
         match self {
             Set::Plain(set) => &set.labels,
             Set::Lists(set) => &set.labels,
+            Set::Stored(set) => &set.labels,
         }
     }
 
@@ -50,6 +65,7 @@ impl Set {
         match self {
             Set::Plain(set) => &mut set.labels,
             Set::Lists(set) => &mut set.labels,
+            Set::Stored(set) => &mut set.labels,
         }
     }
 
@@ -61,6 +77,7 @@ impl Set {
         Ok(match self {
             Set::Plain(set) => set.view()?,
             Set::Lists(set) => set.view()?,
+            Set::Stored(set) => View::stored(&set.rows, set.labels.targets())?,
         })
     }
 
@@ -68,27 +85,27 @@ impl Set {
     ///
     /// # Errors
     /// For lists that are not ascending.
-    pub fn inputs(&self) -> Result<Inputs<'_>, Failure> {
+    pub fn inputs(&self) -> Result<Source<'_>, Failure> {
         Ok(match self {
-            Set::Plain(set) => Inputs::Values(&set.inputs),
-            Set::Lists(set) => Inputs::Lists(set.lists()?),
+            Set::Plain(set) => Source::Values(&set.inputs),
+            Set::Lists(set) => Source::Lists(set.lists()?),
+            Set::Stored(set) => Source::Stored(&set.rows),
         })
     }
 
-    /// The numbers of plain rows; none of lists.
+    /// Whether rows are index lists.
     #[must_use]
-    pub fn values(&self) -> &[f32] {
-        match self {
-            Set::Plain(set) => &set.inputs,
-            Set::Lists(_) => &[],
-        }
+    pub fn is_lists(&self) -> bool {
+        matches!(self, Set::Lists(_))
     }
 
-    /// The numbers of plain rows, to change; none of lists.
-    pub fn values_mut(&mut self) -> &mut [f32] {
+    /// Puts a model's numbers in the place of missing cells.
+    pub fn fill_in(&mut self, encoding: &Encoding) {
         match self {
-            Set::Plain(set) => &mut set.inputs,
-            Set::Lists(_) => &mut [],
+            Set::Plain(set) => encoding.fill_in(&mut set.inputs),
+            Set::Stored(set) => set.rows.fill_in(&encoding.fill),
+            // Nothing is missing in a list.
+            Set::Lists(_) => {}
         }
     }
 
@@ -97,16 +114,13 @@ impl Set {
     /// # Errors
     /// As there.
     pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, evenkeel::Error> {
-        match self {
-            Set::Plain(set) => set.folds(count, seed),
-            Set::Lists(set) => set.folds(count, seed),
-        }
+        self.labels().folds(self.rows(), count, seed)
     }
 
-    /// The rows as numbers; of lists, the zeros and ones that they stand for.
+    /// The rows as numbers in memory; of lists, the zeros and ones that they stand for.
     ///
     /// # Errors
-    /// For lists that are not ascending.
+    /// For lists that are not ascending, and rows that cannot be read.
     pub fn as_values(&self) -> Result<Cow<'_, [f32]>, Failure> {
         Ok(match self {
             Set::Plain(set) => Cow::Borrowed(&set.inputs),
@@ -115,16 +129,21 @@ impl Set {
                 set.lists()?.write_plain(&mut values);
                 Cow::Owned(values)
             }
+            Set::Stored(set) => {
+                let mut values = Vec::new();
+                Source::Stored(&set.rows).blocks(set.rows.features(), &mut |block| {
+                    values.extend_from_slice(block);
+                    Ok(())
+                })?;
+                Cow::Owned(values)
+            }
         })
     }
 
     /// See [`Dataset::balanced`].
     #[must_use]
     pub fn balanced(&self) -> Vec<f32> {
-        match self {
-            Set::Plain(set) => set.balanced(),
-            Set::Lists(set) => set.balanced(),
-        }
+        self.labels().balanced(self.rows())
     }
 
     /// See [`Dataset::class_weighted`].
@@ -135,18 +154,11 @@ impl Set {
         Ok(match self {
             Set::Plain(set) => Set::Plain(set.class_weighted(weights, mean)?),
             Set::Lists(set) => Set::Lists(set.class_weighted(weights, mean)?),
+            Set::Stored(StoredSet { rows, labels }) => {
+                let labels = labels.class_weighted(rows.rows(), weights, mean)?;
+                Set::Stored(StoredSet { rows, labels })
+            }
         })
-    }
-
-    /// The inputs of plain rows, for what cannot be done with lists.
-    ///
-    /// # Errors
-    /// For lists: `what` cannot be done, because of `why`.
-    pub fn plain(&self, what: &str, why: &str) -> Result<&Dataset, Failure> {
-        match self {
-            Set::Plain(set) => Ok(set),
-            Set::Lists(_) => Err(Failure::new(Kind::Usage, format_args!("{what}: {why}"))),
-        }
     }
 
     /// The given rows, in the given order.
@@ -157,15 +169,17 @@ impl Set {
         Ok(match self {
             Set::Plain(set) => Set::Plain(set.subset(rows)),
             Set::Lists(set) => Set::Lists(set.subset(rows)?),
+            Set::Stored(set) => {
+                let picked: Vec<usize> = rows.iter().map(|row| *row as usize).collect();
+                let labels = set.labels.subset(&picked, self.rows());
+                Set::Stored(StoredSet { rows: set.rows.subset(rows), labels })
+            }
         })
     }
 
     /// Holds out a share of the rows, see [`Dataset::hold_out`].
     #[must_use]
     pub fn hold_out(&self, share: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-        match self {
-            Set::Plain(set) => set.hold_out(share, seed, purpose),
-            Set::Lists(set) => set.hold_out(share, seed, purpose),
-        }
+        self.labels().hold_out(self.rows(), share, seed, purpose)
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Failure, Kind};
 use crate::history;
 use crate::model::{self, Note};
 use crate::options::TrainOptions;
-use crate::rows::{self, Names, Set, Sets};
+use crate::rows::{self, Names, Sets};
 
 /// What a run starts from.
 #[derive(Clone, Debug)]
@@ -185,7 +185,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             }
             model.classes.clone_from(&sets.classes);
             // Lists are taken as they are, numbers are standardised unless the options say otherwise.
-            if options.standardize.unwrap_or(matches!(sets.train.set, Set::Plain(_))) {
+            if options.standardize.unwrap_or(!sets.train.set.is_lists()) {
                 model.standardize = Some(standardisation(&sets)?);
             }
             if options.init_is_lsuv() {
@@ -250,9 +250,12 @@ fn standard_net(outputs: usize) -> String {
 
 /// Mean and deviation of the training rows.
 fn standardisation(sets: &Sets) -> Result<Standardize, Failure> {
-    let why = "index lists are not standardised: their zeros would become other numbers, and all of them would count";
-    let set = sets.train.set.plain("--standardize true", why)?;
-    Ok(Standardize::learn(&set.inputs, set.features))
+    if sets.train.set.is_lists() {
+        let why =
+            "index lists are not standardised: their zeros would become other numbers, and all of them would count";
+        return Err(Failure::new(Kind::Usage, format_args!("--standardize true: {why}")));
+    }
+    Ok(Standardize::learn_from(sets.train.set.inputs()?, sets.train.set.features())?)
 }
 
 fn standardised() -> Failure {
@@ -317,14 +320,14 @@ fn check_position(run: &Run, sets: &Sets, path: &Path) -> Result<(), Failure> {
 /// Index lists are read by a dense layer, as they are.
 fn check_lists(run: &Run, sets: &Sets) -> Result<(), Failure> {
     let first = run.model.layers().first();
-    let problem = match (&sets.train.set, first) {
-        (Set::Plain(_), _) => return Ok(()),
+    let problem = match first {
+        _ if !sets.train.set.is_lists() => return Ok(()),
         _ if run.trainer.mixup > 0.0 || run.trainer.jitter > 0.0 => {
             let message = "--mixup and --jitter make other numbers of ones and zeros: they do not go with index lists";
             return Err(Failure::new(Kind::Usage, message));
         }
         _ if run.model.standardize.is_some() => evenkeel::Error::ListsStandardized,
-        (_, Some(first)) if !matches!(first, evenkeel::Layer::Dense { .. }) => {
+        Some(first) if !matches!(first, evenkeel::Layer::Dense { .. }) => {
             evenkeel::Error::ListsFirst { name: first.name() }
         }
         _ => return Ok(()),

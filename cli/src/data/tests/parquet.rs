@@ -26,7 +26,7 @@ fn a_table_is_that_of_its_csv_file() {
     };
     let filled = |table: Result<Table, Error>| {
         let mut table = table.unwrap();
-        let fill = options.missing.learn(&table.inputs, table.cols).unwrap();
+        let fill = options.missing.learn(evenkeel::data::Source::Values(&table.inputs), table.cols).unwrap();
         Encoding { fill, ..Encoding::default() }.fill_in(&mut table.inputs);
         table
     };
