@@ -1,5 +1,7 @@
 //! Categories and missing cells.
 
+use evenkeel::data::Source;
+
 use super::*;
 
 fn auto() -> Options {
@@ -68,11 +70,7 @@ fn what_stands_for_missing_cells() {
     let read = |policy: &str| csv_with(text, &Options { categorical: Categorical::Auto, ..lenient(policy) });
     let filled = |policy: &str| {
         let mut table = read(policy).unwrap();
-        let learned = policy
-            .parse::<Missing>()
-            .unwrap()
-            .learn(evenkeel::data::Source::Values(&table.inputs), table.cols)
-            .unwrap();
+        let learned = policy.parse::<Missing>().unwrap().learn(Source::Values(&table.inputs), table.cols).unwrap();
         Encoding { fill: learned, ..Encoding::default() }.fill_in(&mut table.inputs);
         table.inputs
     };
@@ -91,11 +89,8 @@ fn what_stands_for_missing_cells() {
     assert_eq!(table.inputs, [3.0, 4.0]);
     assert!(words(read_bytes("m", &row(f32::INFINITY), None, &missing("mean"))).contains("finite"));
     assert!(words(csv_with("a,b\n?,1\n,2\n", &missing("drop"))).contains("no cell missing"));
-    assert_eq!(
-        Missing::Mean.learn(evenkeel::data::Source::Values(&[1.0, f32::NAN, 2.0, f32::NAN]), 2),
-        Err(FillError::NoValue(1))
-    );
-    assert_eq!(Missing::Median.learn(evenkeel::data::Source::Values(&[3.0, 1.0, 2.0]), 1), Ok(vec![2.0]));
+    assert_eq!(Missing::Mean.learn(Source::Values(&[1.0, f32::NAN, 2.0, f32::NAN]), 2), Err(FillError::NoValue(1)));
+    assert_eq!(Missing::Median.learn(Source::Values(&[3.0, 1.0, 2.0]), 1), Ok(vec![2.0]));
     for policy in ["refuse", "drop", "mean", "median", "0.5"] {
         assert_eq!(policy.parse::<Missing>().unwrap().to_string(), policy);
     }
@@ -118,7 +113,7 @@ fn as_in_scikit_learn() {
     let mut compared = 0;
     for (policy, inputs) in file["tables"]["inputs"].as_object().unwrap() {
         let mut table = csv_with(text, &Options { categorical: Categorical::Auto, ..missing(policy) }).unwrap();
-        let learned = policy.parse::<Missing>().unwrap().learn(&table.inputs, table.cols).unwrap();
+        let learned = policy.parse::<Missing>().unwrap().learn(Source::Values(&table.inputs), table.cols).unwrap();
         Encoding { fill: learned, ..Encoding::default() }.fill_in(&mut table.inputs);
         let truth: Vec<f32> = inputs.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
         assert_eq!(table.inputs, truth, "{policy}");
