@@ -61,6 +61,17 @@ fn all(c: &mut Criterion) {
         Activation::Tanh,
         Activation::Gelu,
         Activation::Silu,
+        Activation::Elu { alpha: 1.0 },
+        Activation::Selu,
+        Activation::Celu { alpha: 1.0 },
+        Activation::GeluTanh,
+        Activation::Softplus { beta: 1.0 },
+        Activation::Softsign,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+        Activation::Relu6,
+        Activation::Mish,
+        Activation::ThresholdedRelu { theta: 1.0 },
     ] {
         kind(c, activation);
     }

@@ -1,11 +1,11 @@
 //! Data sets in memory, and which rows go where: orders and splits are pure functions of the seed.
 
 mod folds;
+mod labelled;
 mod sparse;
 mod weights;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::error::{Error, check_len};
@@ -117,51 +117,6 @@ impl Dataset {
         let labels = self.labels.subset(&rows, self.rows());
         Self { inputs: inputs.collect(), features: self.features, labels }
     }
-
-    /// Holds out `fraction` of the rows, for validation or test: `(kept, held out)`, each in file order.
-    ///
-    /// Classes are held out in proportion (stratified), by largest remainder; `purpose` numbers independent splits
-    /// of the same seed. A pure function of the labels, the fraction and the seed.
-    #[must_use]
-    pub fn hold_out(&self, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-        hold_out(&self.labels, self.rows(), fraction, seed, purpose)
-    }
-}
-
-/// As [`Dataset::hold_out`], of rows with these labels.
-fn hold_out(labels: &Labels, rows: usize, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-    // A map: a label may be any number before it is checked against a network.
-    let mut groups = BTreeMap::<u32, Vec<u32>>::new();
-    for row in 0..rows {
-        let class = match labels.unweighted() {
-            Labels::Classes(labels) => labels.get(row).copied().unwrap_or(0),
-            _ => 0,
-        };
-        groups.entry(class).or_default().push(row as u32);
-    }
-    let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = groups.into_iter().unzip();
-    let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
-    let mut held = alloc::vec![false; rows];
-    for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
-        shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
-        group[..count].iter().for_each(|row| held[*row as usize] = true);
-    }
-    (0..rows as u32).partition(|row| !held[*row as usize])
-}
-
-/// How many of each group make `fraction` of all: rounded down, the rest to the largest remainders.
-fn shares(groups: &[Vec<u32>], fraction: f64) -> Vec<usize> {
-    let exact = |group: &Vec<u32>| group.len() as f64 * fraction;
-    let mut counts: Vec<usize> = groups.iter().map(|group| exact(group) as usize).collect();
-    let total = libm::round(groups.iter().map(exact).sum::<f64>()) as usize;
-    let mut order: Vec<usize> = (0..groups.len()).collect();
-    let remainder = |index: usize| exact(&groups[index]) - counts[index] as f64;
-    order.sort_by(|a, b| remainder(*b).total_cmp(&remainder(*a)).then(a.cmp(b)));
-    let missing = total.saturating_sub(counts.iter().sum());
-    for index in order.into_iter().take(missing) {
-        counts[index] = (counts[index] + 1).min(groups[index].len());
-    }
-    counts
 }
 
 /// The order of `rows` rows in an epoch: a pure function of seed and epoch; file order without shuffling.
@@ -243,17 +198,5 @@ mod tests {
             }
         }
         assert_eq!(Batches::plan(5, 2, false).unwrap().count(), 3);
-    }
-
-    #[test]
-    fn splits_are_stratified_and_repeatable() {
-        let labels: Vec<u32> = (0..1000).map(|row| if row % 10 == 0 { 2 } else { row % 2 }).collect();
-        let data = Dataset { inputs: alloc::vec![0.0; 1000], features: 1, labels: Labels::Classes(labels.clone()) };
-        let (kept, held) = data.hold_out(0.2, 7, 0);
-        assert_eq!((kept.len(), held.len()), (800, 200));
-        assert_eq!(held.iter().filter(|row| labels[**row as usize] == 2).count(), 20);
-        assert_eq!(data.hold_out(0.2, 7, 0).1, held);
-        assert_ne!(data.hold_out(0.2, 8, 0).1, held);
-        assert_ne!(data.hold_out(0.2, 7, 1).1, held);
     }
 }

@@ -48,6 +48,7 @@ mod crc;
 mod edit;
 mod error;
 mod message;
+mod op;
 #[cfg(feature = "alloc")]
 mod owned;
 pub mod uses;
@@ -56,11 +57,12 @@ pub use crc::checksum;
 pub use edit::ImageMut;
 pub use error::ImageError;
 pub use message::Message;
+pub use op::{Op, Weights};
 #[cfg(feature = "alloc")]
 pub use owned::AlignedBytes;
 
 use crate::kernels::panels;
-use crate::layer::{Activation, MAX_LAYERS, padded};
+use crate::layer::{MAX_LAYERS, padded};
 pub(crate) use check::{Kind, Record};
 pub(crate) use codes::code_of;
 
@@ -348,79 +350,4 @@ impl<'a> Image<'a> {
 /// A section as numbers; empty if there is none.
 fn cast<T: bytemuck::Pod>(section: Option<&[u8]>) -> &[T] {
     section.and_then(|section| bytemuck::try_cast_slice(section).ok()).unwrap_or(&[])
-}
-
-/// One operation of an image.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Op<'a> {
-    /// `activation(W x + b)`
-    Dense {
-        /// Input features.
-        inputs: usize,
-        /// Output features.
-        outputs: usize,
-        /// `W`, in panels.
-        weights: Weights<'a>,
-        /// `b`, padded to sixteen.
-        bias: Option<&'a [f32]>,
-        /// Applied to the outputs.
-        activation: Option<Activation>,
-    },
-    /// `(x - center) * scale + shift`: a batch norm without a dense layer next to it. Subtracting first keeps the digits
-    /// of features whose mean is far from 0.
-    ScaleShift {
-        /// Features.
-        features: usize,
-        /// Padded to sixteen.
-        center: &'a [f32],
-        /// Padded to sixteen.
-        scale: &'a [f32],
-        /// Padded to sixteen.
-        shift: &'a [f32],
-    },
-    /// Each row normalised over its features, then scale and shift.
-    LayerNorm {
-        /// Features.
-        features: usize,
-        /// Added to the variance.
-        eps: f32,
-        /// Padded to sixteen.
-        scale: &'a [f32],
-        /// Padded to sixteen.
-        shift: &'a [f32],
-    },
-    /// A non-linearity that follows no dense layer.
-    Activation {
-        /// Features.
-        features: usize,
-        /// Which.
-        activation: Activation,
-    },
-    /// Softmax over the row.
-    Softmax {
-        /// Features.
-        features: usize,
-    },
-    /// Log-softmax over the row.
-    LogSoftmax {
-        /// Features.
-        features: usize,
-    },
-    /// `x` if positive, else `slope * x`, with a slope for each feature.
-    PRelu {
-        /// Features.
-        features: usize,
-        /// Padded to sixteen.
-        slopes: &'a [f32],
-    },
-}
-
-/// The weights of a dense operation, in panels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Weights<'a> {
-    /// Single precision.
-    F32(&'a [f32]),
-    /// Half precision, by its bits.
-    F16(&'a [u16]),
 }

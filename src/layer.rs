@@ -17,10 +17,10 @@ pub use norm::{Dialect, LayerNorm, NormMode, Renorm};
 /// Batch normalisation over the rows of a batch, per feature (Ioffe & Szegedy, arXiv 1502.03167).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNorm {
-    /// Added to the variance. PyTorch's default is 1e-5, Keras' 1e-3.
+    /// Added to the variance, above 0 and at most 1. PyTorch's default is 1e-5, Keras' 1e-3.
     pub eps: f32,
-    /// Weight of the *new* statistics in the running ones, as PyTorch counts (Keras' momentum is one minus this).
-    /// `None` averages all batches alike.
+    /// Weight of the *new* statistics in the running ones, from 0 to 1, as PyTorch counts (Keras' momentum is one minus
+    /// this). `None` averages all batches alike.
     pub momentum: Option<f32>,
     /// Which variance the running one collects: PyTorch's is unbiased (`n - 1`), Keras' biased (`n`).
     pub unbiased: bool,
@@ -41,13 +41,13 @@ impl Default for BatchNorm {
     }
 }
 
-/// One layer of a network; widths follow from the layer before.
+/// One layer of a network. Only a dense layer changes the width; the others give as many features as they take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Layer {
     /// `y = W x + b`, with `outputs` rows in `W`.
     Dense {
-        /// Number of outputs, at least 1.
+        /// Number of outputs, from 1 to [`MAX_WIDTH`].
         outputs: usize,
         /// Whether there is a `b`. Before a batch norm it has no effect (1502.03167, section 3.2).
         bias: bool,
@@ -160,6 +160,17 @@ pub const MAX_WIDTH: usize = 1 << 20;
 pub const MAX_LAYERS: usize = 1 << 10;
 
 /// A list of layers that fit together.
+///
+/// ```
+/// use evenkeel::{Activation, Layer, Network};
+/// let layers = [Layer::dense(16), Layer::Activation(Activation::Relu), Layer::DropConnect { rate: 0.5 }, Layer::dense(3)];
+/// let network = Network::new(4, &layers)?;
+/// assert_eq!((network.inputs(), network.outputs(), network.width_before(2)), (4, 3, 16));
+/// // A DropConnect masks the weights of the dense layer behind it: without one it is refused.
+/// let error = Network::new(4, &layers[..3]).unwrap_err();
+/// assert_eq!(error.to_string(), "layer 2 (dropconnect) has a parameter outside its range");
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Network<'a> {
     inputs: usize,

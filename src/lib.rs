@@ -27,6 +27,7 @@
 //! | ring | feature | has |
 //! |---|---|---|
 //! | core | none, `ffi` | kernels, the training step, folding, images, inference: no heap, no OS, caller-owned memory; C |
+//! | | `toolbox` | optimisers, penalties, losses, layers and activations beyond the basic ones; part of `alloc` |
 //! | alloc | `alloc` | the owned [`Mlp`], data sets, [`Trainer`] with history, export to bytes |
 //! | std | `std` (default), `rayon` (default), `safetensors` | threads, choice of the CPU level at run time, checkpoints |
 //!

@@ -55,19 +55,37 @@ const fn philox4x32(counter: [u32; 4], key: [u32; 2], rounds: u32) -> [u32; 4] {
     c
 }
 
-/// Ten rounds one after the other: as a loop, each would wait for its keys to reach the vector registers.
+/// What the first two rounds need where all lanes have the same upper three words, `rest`: in the first, only the lowest word has a
+/// product of each lane's own, in the second only the third.
+///
+/// With `high` and `low` the halves of a product, the words after two rounds are those of lanes `c0`:
+///
+/// ```text
+/// c2 = high(c0 M0) ^ opening[0]
+/// [high(c2 M1) ^ opening[1], low(c2 M1), low(c0 M0) ^ opening[2], opening[3]]
+/// ```
+#[inline(always)]
+pub(crate) const fn opening(rest: [u32; 3], key: [u32; 2]) -> [u32; 4] {
+    let (first, second) = (round_key(key, 0), round_key(key, 1));
+    let product1 = MULTIPLIERS[1] as u64 * rest[1] as u64;
+    let c0 = (product1 >> 32) as u32 ^ rest[0] ^ first[0];
+    let product0 = MULTIPLIERS[0] as u64 * c0 as u64;
+    [rest[2] ^ first[1], product1 as u32 ^ second[0], (product0 >> 32) as u32 ^ second[1], product0 as u32]
+}
+
+/// The rounds after [`opening`], one after the other: as a loop, each would wait for its keys to reach the vector registers.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-macro_rules! ten_times {
+macro_rules! later_rounds {
     ($round:ident, $body:block) => {{
         const { assert!($crate::rng::ROUNDS == 10) };
-        $crate::rng::ten_times!(@ $round $body 0 1 2 3 4 5 6 7 8 9);
+        $crate::rng::later_rounds!(@ $round $body 2 3 4 5 6 7 8 9);
     }};
     (@ $round:ident $body:block $($number:literal)*) => {
         $({ let $round = $number; $body })*
     };
 }
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub(crate) use ten_times;
+pub(crate) use later_rounds;
 
 /// The key of round `round`.
 #[inline(always)]
@@ -146,17 +164,19 @@ pub(crate) const fn side_by_side(registers: usize) -> usize {
     if registers >= 32 { 2 } else { 1 }
 }
 
-/// The words of the elements of `N` blocks from number `first` on, sixteen consecutive elements to a vector.
+/// The words of the elements of `N` blocks from number `first` on, a multiple of `N`, sixteen consecutive elements to a vector.
 #[inline(always)]
 pub fn blocks<S: Simd, const N: usize>(s: S, stream: Stream, first: u64) -> [[S::U32; 4]; N] {
     const LANE: [u32; LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-    let mut counters = [[s.load_u32(&LANE); 4]; N];
-    for (n, c) in counters.iter_mut().enumerate() {
-        let [low, high, step, stream] = stream.counter(first.wrapping_add(n as u64) << 4);
-        // The first counter is a multiple of sixteen: its lanes never carry into the next word.
-        *c = [s.add_u32(c[0], s.splat_u32(low)), s.splat_u32(high), s.splat_u32(step), s.splat_u32(stream)];
+    const { assert!(N.is_power_of_two()) };
+    debug_assert!(first.is_multiple_of(N as u64), "block {first} of {N} side by side");
+    // So none of the counters carries into the next word.
+    let [low, rest @ ..] = stream.counter(first << 4);
+    let mut lanes = [s.load_u32(&LANE); N];
+    for (n, lanes) in (0..).zip(&mut lanes) {
+        *lanes = s.add_u32(*lanes, s.splat_u32(low.wrapping_add(n * LANES as u32)));
     }
-    s.philox(counters, stream.key())
+    s.philox(lanes, rest, stream.key())
 }
 
 /// A word as a number in [0, 1): its upper 24 bits, a multiple of 2^-24.
@@ -198,7 +218,7 @@ fn fill<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [u32], map: impl Fn
     let (mut number, mut offset) = (first / BLOCK as u64, (first % BLOCK as u64) as usize);
     let mut rest = out;
     while !rest.is_empty() {
-        if side_by_side(S::REGISTERS) == 2 && offset == 0 && rest.len() >= 2 * BLOCK {
+        if side_by_side(S::REGISTERS) == 2 && number.is_multiple_of(2) && offset == 0 && rest.len() >= 2 * BLOCK {
             let (out, later) = rest.split_at_mut(2 * BLOCK);
             let words: [[S::U32; 4]; 2] = blocks(s, stream, number);
             for (out, words) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(words) {

@@ -149,21 +149,28 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The upper and the lower half of the 64-bit products `a * b`.
     fn mul_wide(self, a: Self::U32, b: u32) -> (Self::U32, Self::U32);
 
-    /// Ten rounds of Philox4x32 on `N` times sixteen counters, see [`rng`].
+    /// Ten rounds of Philox4x32 on `N` times sixteen counters, whose lowest words are `lanes` and the others, alike in all,
+    /// `rest`; see [`rng`].
     ///
     /// A level whose multiplier reads every other lane overrides it, to keep the two halves apart between rounds.
     #[inline(always)]
-    fn philox<const N: usize>(self, counters: [[Self::U32; 4]; N], key: [u32; 2]) -> [[Self::U32; 4]; N] {
-        let mut counters = counters;
-        for round in 0..rng::ROUNDS {
+    fn philox<const N: usize>(self, lanes: [Self::U32; N], rest: [u32; 3], key: [u32; 2]) -> [[Self::U32; 4]; N] {
+        let opening = rng::opening(rest, key).map(|word| self.splat_u32(word));
+        let mut words = [[opening[3]; 4]; N];
+        for (c, lanes) in words.iter_mut().zip(lanes) {
+            let (high0, low0) = self.mul_wide(lanes, rng::MULTIPLIERS[0]);
+            let (high1, low1) = self.mul_wide(self.xor(high0, opening[0]), rng::MULTIPLIERS[1]);
+            *c = [self.xor(high1, opening[1]), low1, self.xor(low0, opening[2]), opening[3]];
+        }
+        for round in 2..rng::ROUNDS {
             let [k0, k1] = rng::round_key(key, round).map(|k| self.splat_u32(k));
-            for c in &mut counters {
+            for c in &mut words {
                 let (high0, low0) = self.mul_wide(c[0], rng::MULTIPLIERS[0]);
                 let (high1, low1) = self.mul_wide(c[2], rng::MULTIPLIERS[1]);
                 *c = [self.xor(self.xor(high1, c[1]), k0), low1, self.xor(self.xor(high0, c[3]), k1), low0];
             }
         }
-        counters
+        words
     }
 
     /// Runs a kernel as a function of its own, which has the registers for itself, where [`Level::run`] would make it part

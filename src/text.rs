@@ -19,10 +19,16 @@
 //! | `thresholded_relu(theta)` | |
 //! | `prelu` | `shared=true`, `init=0.25` |
 
+mod arguments;
+mod print;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
+
+pub(crate) use arguments::Arguments;
+pub use print::print;
 
 use crate::layer::{Activation, BatchNorm, Dialect, Layer, LayerNorm, NormMode, PRelu, Renorm};
 
@@ -264,124 +270,6 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     rows[2][b.len()]
-}
-
-/// The arguments of one layer (or of an optimiser, or a schedule): by position first, then by name.
-pub(crate) struct Arguments<'a> {
-    layer: &'a str,
-    parts: Vec<&'a str>,
-}
-
-impl<'a> Arguments<'a> {
-    pub(crate) fn new(layer: &'a str, text: &'a str) -> Self {
-        Self { layer, parts: text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect() }
-    }
-
-    fn take(&mut self, name: &str) -> Option<&'a str> {
-        let named = self.parts.iter().position(|part| part.split_once('=').is_some_and(|(key, _)| key.trim() == name));
-        if let Some(at) = named {
-            return self.parts.remove(at).split_once('=').map(|(_, value)| value.trim());
-        }
-        let positional = self.parts.first().is_some_and(|part| !part.contains('='));
-        positional.then(|| self.parts.remove(0))
-    }
-
-    /// An argument that is only given by its name.
-    fn named(&mut self, name: &str) -> Option<&'a str> {
-        let at = self.parts.iter().position(|part| part.split_once('=').is_some_and(|(key, _)| key.trim() == name))?;
-        self.parts.remove(at).split_once('=').map(|(_, value)| value.trim())
-    }
-
-    /// The dialect, first or by name.
-    fn dialect(&mut self, layer: &str, default: Dialect) -> Result<Dialect, String> {
-        match self.take("dialect") {
-            None => Ok(default),
-            Some("torch") => Ok(Dialect::Torch),
-            Some("keras") => Ok(Dialect::Keras),
-            Some(other) => {
-                Err(format!("{layer} takes torch or keras, or named arguments such as eps=1e-5, not {other:?}"))
-            }
-        }
-    }
-
-    pub(crate) fn optional<T: core::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {
-        match self.take(name) {
-            None => Ok(default),
-            Some(text) => self.read(name, text),
-        }
-    }
-
-    pub(crate) fn required<T: core::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<T, String> {
-        match self.take(name) {
-            None => Err(format!("{} needs {wanted}", self.layer)),
-            Some(text) => self.read(name, text),
-        }
-    }
-
-    fn read<T: core::str::FromStr>(&self, name: &str, text: &str) -> Result<T, String> {
-        text.parse().map_err(|_| format!("{text:?} is not a value for {name} of {}", self.layer))
-    }
-
-    pub(crate) fn finish(self) -> Result<(), String> {
-        match self.parts.first() {
-            None => Ok(()),
-            Some(part) => Err(format!("{} does not take {part:?}", self.layer)),
-        }
-    }
-}
-
-/// Writes layers as text that [`parse`] reads back as the same layers.
-#[must_use]
-pub fn print(layers: &[Layer]) -> String {
-    let words: Vec<String> = layers.iter().map(word).collect();
-    words.join(" ")
-}
-
-fn word(layer: &Layer) -> String {
-    match *layer {
-        Layer::Dense { outputs, bias: true } => format!("dense({outputs})"),
-        Layer::Dense { outputs, bias: false } => format!("dense({outputs}, bias=false)"),
-        Layer::BatchNorm(bn) => batch_norm_word(bn),
-        Layer::LayerNorm(LayerNorm::TORCH) => String::from("ln"),
-        Layer::LayerNorm(LayerNorm::KERAS) => String::from("ln(keras)"),
-        Layer::LayerNorm(LayerNorm { eps }) => format!("ln(eps={eps})"),
-        Layer::GaussianDropout { rate } => format!("gaussian_dropout({rate})"),
-        Layer::GaussianNoise { stddev } => format!("gaussian_noise({stddev})"),
-        Layer::AlphaDropout { rate } => format!("alpha_dropout({rate})"),
-        Layer::DropConnect { rate } => format!("dropconnect({rate})"),
-        Layer::Activation(Activation::LeakyRelu { slope }) => format!("leaky_relu({slope})"),
-        Layer::Activation(Activation::Elu { alpha }) if alpha != 1.0 => format!("elu({alpha})"),
-        Layer::Activation(Activation::Celu { alpha }) if alpha != 1.0 => format!("celu({alpha})"),
-        Layer::Activation(Activation::Softplus { beta }) if beta != 1.0 => format!("softplus({beta})"),
-        Layer::Activation(Activation::ThresholdedRelu { theta }) => format!("thresholded_relu({theta})"),
-        Layer::PRelu(PRelu { shared: false, init: 0.25 }) => String::from("prelu(shared=false)"),
-        Layer::PRelu(PRelu { shared: true, init }) if init != 0.25 => format!("prelu(init={init})"),
-        Layer::PRelu(PRelu { shared: false, init }) => format!("prelu(shared=false, init={init})"),
-        Layer::Dropout { rate } => format!("dropout({rate})"),
-        ref layer => layer.name().to_string(),
-    }
-}
-
-fn batch_norm_word(bn: BatchNorm) -> String {
-    let mut arguments = Vec::new();
-    match (BatchNorm { mode: NormMode::Batch, ..bn }) {
-        BatchNorm::TORCH => {}
-        BatchNorm::KERAS => arguments.push(String::from("keras")),
-        BatchNorm { eps, momentum, unbiased, .. } => {
-            let momentum = momentum.map_or(String::from("none"), |momentum| momentum.to_string());
-            arguments.push(format!("eps={eps}, momentum={momentum}, unbiased={unbiased}"));
-        }
-    }
-    match bn.mode {
-        NormMode::Batch => {}
-        NormMode::Frozen => arguments.push(String::from("frozen=true")),
-        NormMode::Ghost { rows } => arguments.push(format!("ghost={rows}")),
-        NormMode::Renorm(Renorm::PAPER) => arguments.push(String::from("renorm=true")),
-        NormMode::Renorm(Renorm { r_max, d_max, start, r_end, d_end }) => arguments.push(format!(
-            "renorm=true, r_max={r_max}, d_max={d_max}, renorm_from={start}, r_until={r_end}, d_until={d_end}"
-        )),
-    }
-    if arguments.is_empty() { String::from("bn") } else { format!("bn({})", arguments.join(", ")) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use evenkeel::infer::Single;
 use evenkeel::kernels::dense::{self, Dense};
 use evenkeel::kernels::groups::Rows;
 use evenkeel::layer::{LayerNorm, NormMode};
+use evenkeel::train::optim::update;
 use evenkeel::train::{Batch, Buffers, Moment, Rules, Session};
 use evenkeel::{Activation, BatchNorm, Error, Image, Layer, Level, Loss, Net, Network, Optimizer, Serial, Targets};
 
@@ -29,6 +30,14 @@ fn images() {
     let (mut output, mut scratch) = (vec![f32::NAN; image.outputs()], vec![0.0; single.scratch_len()]);
     single.infer(Level::detect(), &vec![0.5; image.inputs()], &mut output, &mut scratch).unwrap();
     assert!(output.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn optimisers() {
+    let (mut params, mut first, mut second) = ([1.0; 16], [0.0; 16], [0.0; 16]);
+    let factors = Optimizer::NADAM.factors(0, 0.1, 1.0, 0.0);
+    let refused = update(Level::detect(), &Serial, factors, &mut params, &[1.0; 16], &mut first, &mut second);
+    assert_eq!((refused, params), (Err(Error::Toolbox), [1.0; 16]));
 }
 
 #[test]

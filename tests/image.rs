@@ -4,15 +4,18 @@
 //! `EVENKEEL_BLESS=1 cargo test --test image` writes the committed images anew after an intended change.
 #![cfg(feature = "alloc")]
 
+#[path = "image/damage.rs"]
+mod damage;
 #[path = "../fuzz/exercise.rs"]
 mod exercise;
+#[path = "image/refusals.rs"]
+mod refusals;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use evenkeel::Level;
 use evenkeel::export::{Options, Precision, Precisions, Standardisation, export};
-use evenkeel::image::{Aligned, AlignedBytes, Image, ImageError, checksum};
+use evenkeel::image::{Aligned, AlignedBytes, Image, ImageError};
 use evenkeel::infer::Net;
 use evenkeel::layer::{Activation, BatchNorm, Layer, LayerNorm, Network, PRelu};
 use evenkeel::split::Serial;
@@ -231,232 +234,6 @@ fn refused(bytes: &[u8]) -> ImageError {
     let error = Image::new(&bytes).expect_err("must be refused");
     assert!(error.to_string().len() > 20);
     error
-}
-
-/// H2: every truncation, every changed byte, every edit of a thousand bytes.
-#[test]
-fn all_damage_is_refused() {
-    let small = small();
-    let mut copy = small.clone();
-    for at in 0..copy.len() {
-        for change in 1..=255 {
-            copy[at] = small[at] ^ change;
-            assert!(Image::new(&copy).is_err(), "byte {at} changed by {change:02x}");
-        }
-        copy[at] = small[at];
-    }
-    assert!(copy == small && Image::new(&copy).is_ok());
-    let changes = 255 * small.len();
-
-    let large = image_of(40, &[Layer::dense(100), Layer::dense(10)], &Options::default());
-    let mut copy = large.clone();
-    let mut random = Random(2);
-    for at in 0..copy.len() {
-        copy[at] ^= 1 + random.below(255) as u8;
-        assert!(Image::new(&copy).is_err(), "byte {at}");
-        copy[at] = large[at];
-    }
-    let mut truncations = 0;
-    for image in [&small, &large] {
-        for len in 0..image.len() {
-            assert!(Image::new(&image[..len]).is_err(), "{len} of {}", image.len());
-            truncations += 1;
-        }
-        let longer = [image, &[0][..]].concat();
-        assert!(matches!(refused(&longer), ImageError::Length { .. }));
-    }
-    for _ in 0..2000 {
-        let mut copy = large.clone();
-        for _ in 0..1000 {
-            let at = random.below(copy.len());
-            copy[at] ^= 1 + random.below(255) as u8;
-        }
-        assert!(Image::new(&copy).is_err());
-    }
-    println!(
-        "refused: {changes} single bytes (all of {}), {} (one change each of {}), {truncations} truncations, 2000 edits of 1000 bytes",
-        small.len(),
-        large.len(),
-        large.len()
-    );
-}
-
-/// H1: fields and values set to what hurts, the checksum mended: a typed error or an image that runs.
-#[test]
-fn mended_corruption_is_refused_or_runs() {
-    const INTERESTING: [u64; 22] = [
-        0,
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        7,
-        15,
-        16,
-        17,
-        32,
-        63,
-        64,
-        65,
-        0x10_0000,
-        0x10_0001,
-        0x7f80_0000,
-        0x7fff_ffff,
-        0xffff_ffff,
-        0x8000_0000_0000_0000,
-        u64::MAX,
-    ];
-    let seeds = seeds();
-    let mut random = Random(3);
-    let (mut valid, mut kinds) = (0, BTreeSet::new());
-    const CASES: usize = 60_000;
-    for case in 0..CASES {
-        let mut bytes = seeds[case % seeds.len()].1.to_vec();
-        let records = 64..u32::from_le_bytes(bytes[44..48].try_into().unwrap()) as usize;
-        for _ in 0..1 + random.below(3) {
-            // Half the cases in header and records, on field boundaries.
-            let at = match random.below(6) {
-                0 => 20 + 4 * random.below(11),
-                1 | 2 if !records.is_empty() => records.start + 4 * random.below(records.len() / 4),
-                _ => random.below(bytes.len()),
-            };
-            let width = [1, 2, 4, 8][random.below(4)];
-            let end = (at + width).min(bytes.len());
-            let mut word = [0; 8];
-            word[..end - at].copy_from_slice(&bytes[at..end]);
-            let old = u64::from_le_bytes(word);
-            let new = match random.below(5) {
-                0 | 1 => INTERESTING[random.below(INTERESTING.len())],
-                2 => old.wrapping_add(1),
-                3 => old.wrapping_sub(1),
-                _ => random.bits(),
-            };
-            bytes[at..end].copy_from_slice(&new.to_le_bytes()[..end - at]);
-        }
-        if random.below(8) == 0 {
-            bytes.truncate(random.below(bytes.len() + 1));
-        } else if random.below(8) == 0 {
-            let more = bytes.len() + random.below(200);
-            bytes.resize(more, random.below(3) as u8);
-        }
-        mend(&mut bytes);
-        match view(&bytes) {
-            Ok(()) => valid += 1,
-            Err(error) => {
-                assert!(!matches!(error, ImageError::Checksum { .. } | ImageError::Length { .. } | ImageError::Magic));
-                kinds.insert(format!("{error:?}").split_whitespace().next().unwrap().to_owned());
-            }
-        }
-    }
-    println!("{CASES} cases, {valid} of them images, the others refused as {kinds:?}");
-    assert!(valid > 1000 && kinds.len() >= 8);
-}
-
-/// One cause for each error, with the checksum mended where it is not the cause.
-#[test]
-fn every_refusal_is_typed() {
-    let seed = everything();
-    let with = |at: usize, bytes: &[u8]| {
-        let mut copy = seed.to_vec();
-        copy[at..at + bytes.len()].copy_from_slice(bytes);
-        let sum = checksum(&copy);
-        copy[16..20].copy_from_slice(&sum.to_le_bytes());
-        refused(&copy)
-    };
-    let header = |field| ImageError::Header { field };
-    let record = |op, field| ImageError::Record { op, field };
-    assert_eq!(refused(&[]), ImageError::TooShort { len: 0 });
-    assert_eq!(refused(&seed[..63]), ImageError::TooShort { len: 63 });
-    assert_eq!(refused(&[0; 64]), ImageError::Magic);
-    assert_eq!(
-        refused(b"PK\x03\x04 a zip file that is longer than the sixty-four bytes of a header"),
-        ImageError::Magic
-    );
-    assert_eq!(with(4, &[0, 0]), ImageError::FormatVersion { found: 0 });
-    assert_eq!(with(4, &[0, 1]), ImageError::FormatVersion { found: 256 });
-    assert_eq!(with(6, &[2, 0]), ImageError::NumericContract { found: 2 });
-    let found = seed.len() as u64;
-    assert_eq!(with(8, &[0xff; 8]), ImageError::Length { declared: u64::MAX, found });
-    let mut copy = seed.to_vec();
-    copy[70] ^= 1;
-    assert!(matches!(refused(&copy), ImageError::Checksum { .. }));
-
-    let huge = &[0xff; 4];
-    assert_eq!(with(20, huge), header("number of operations"));
-    assert_eq!(with(24, &[0; 4]), header("inputs"));
-    assert_eq!(with(28, huge), header("outputs"));
-    assert_eq!(with(32, &[0; 4]), header("row length of the scratch"));
-    assert_eq!(with(36, &[2]), header("flags"));
-    assert_eq!(with(40, huge), header("offset of operations"));
-    assert_eq!(with(44, huge), header("offset of metadata"));
-    assert_eq!(with(48, huge), header("offset of payload"));
-    assert_eq!(with(52, huge), header("offset of payload"));
-    assert_eq!(with(63, &[1]), header("reserved"));
-    assert_eq!(with(24, &[5]), ImageError::Widths { op: 0, given: 5, wanted: 4 });
-    assert_eq!(with(28, &[4]), ImageError::Metadata);
-
-    // Operation 0 is the scale and shift of the inputs, 1 SiLU, 2 scale and shift, 3 leaky ReLU, then dense.
-    let at = |op: usize| 64 + 32 * op;
-    assert_eq!(with(at(0), &[0]), record(0, "kind"));
-    assert_eq!(with(at(0), &[8]), record(0, "kind"));
-    assert_eq!(with(at(0) + 1, &[1]), record(0, "type of weights"));
-    assert_eq!(with(at(4) + 1, &[2]), record(4, "type of weights"));
-    assert_eq!(with(at(0) + 2, &[1]), record(0, "activation"));
-    assert_eq!(with(at(1) + 2, &[0]), record(1, "activation"));
-    assert_eq!(with(at(1) + 2, &[18]), record(1, "activation"));
-    // Codes of version 2 in an image of version 1, and the other way round.
-    assert_eq!(with(at(1) + 2, &[7]), header("format version"));
-    assert_eq!(with(4, &[2, 0]), header("format version"));
-    assert_eq!(with(4, &[3, 0]), ImageError::FormatVersion { found: 3 });
-    assert_eq!(with(at(1) + 3, &[1]), record(1, "reserved"));
-    assert_eq!(with(at(1) + 4, &1_f32.to_le_bytes()), record(1, "parameter of the activation"));
-    for slope in [-1.0, -0.0, f32::INFINITY, f32::NAN] {
-        assert_eq!(with(at(3) + 4, &slope.to_le_bytes()), record(3, "parameter of the activation"));
-    }
-    assert_eq!(with(at(1) + 8, huge), record(1, "inputs"));
-    assert_eq!(with(at(1) + 12, &[0; 4]), record(1, "outputs"));
-    assert_eq!(with(at(1) + 12, &[5]), record(1, "outputs"));
-    assert_eq!(with(at(1) + 16, &[64]), record(1, "offset of weights"));
-    assert_eq!(with(at(1) + 24, &[64]), record(1, "offset of bias"));
-    assert_eq!(with(at(0) + 24, &[64]), record(0, "offset of bias"));
-    assert_eq!(with(at(4) + 8, &[5]), ImageError::Widths { op: 4, given: 4, wanted: 5 });
-    assert_eq!(with(at(4) + 16, &[0; 8]), ImageError::Section { op: 4, part: "weights" });
-    assert_eq!(with(at(4) + 16, &[0xff; 8]), ImageError::Section { op: 4, part: "weights" });
-    assert_eq!(with(at(5) + 24, &[0xff; 8]), ImageError::Section { op: 5, part: "bias" });
-    assert_eq!(with(at(0) + 16, &[0; 8]), ImageError::Section { op: 0, part: "scale and shift" });
-
-    let offset = |at: usize| u64::from_le_bytes(seed[at..at + 8].try_into().unwrap()) as usize;
-    let non_finite = |op, part, index| ImageError::NonFinite { op, part, index };
-    let (scale, weights, wide, bias) = (offset(at(0) + 16), offset(at(4) + 16), offset(at(5) + 16), offset(at(5) + 24));
-    assert_eq!(with(scale + 4 * 17, &f32::INFINITY.to_le_bytes()), non_finite(0, "scale and shift", 17));
-    assert_eq!(with(weights + 2 * 3, &0x7c00_u16.to_le_bytes()), non_finite(4, "weights", 3));
-    assert_eq!(with(weights + 2 * 3, &0xfe01_u16.to_le_bytes()), non_finite(4, "weights", 3));
-    assert_eq!(with(wide + 4 * 5, &f32::NAN.to_le_bytes()), non_finite(5, "weights", 5));
-    assert_eq!(with(bias + 4 * 16, &f32::NEG_INFINITY.to_le_bytes()), non_finite(5, "bias", 16));
-    // Lanes of no output: six outputs lie in eight lanes; seventeen in sixteen and four, the last panel after 6 × 16.
-    assert_eq!(with(weights + 2 * (8 + 6), &[1]), ImageError::Padding);
-    assert_eq!(with(wide + 4 * (6 * 16 + 5 * 4 + 3), &[1]), ImageError::Padding);
-    assert_eq!(with(bias + 4 * 17, &[1]), ImageError::Padding);
-    assert_eq!(with(scale + 4 * (16 + 4), &[1]), ImageError::Padding);
-    assert_eq!(with(wide - 1, &[1]), ImageError::Padding);
-
-    let metadata = u32::from_le_bytes(seed[44..48].try_into().unwrap()) as usize;
-    assert_eq!(with(metadata, &[2]), ImageError::Metadata);
-    assert_eq!(with(metadata, huge), ImageError::Metadata);
-    assert_eq!(with(metadata + 4, huge), ImageError::Metadata);
-    assert_eq!(with(metadata + 4, &[4]), ImageError::Metadata);
-    assert_eq!(with(metadata + 8, &[0xff]), ImageError::Text);
-    // Cutting a character in two.
-    assert_eq!(with(48, &[seed[48] - 1]), ImageError::Metadata);
-    // An image without its last section.
-    let mut short = seed[..seed.len() - 64].to_vec();
-    mend(&mut short);
-    assert!(matches!(refused(&short), ImageError::Section { part: "bias", .. }));
-    let mut long = [&seed, &[0; 64][..]].concat();
-    mend(&mut long);
-    assert_eq!(refused(&long), header("length"));
 }
 
 #[test]

@@ -102,6 +102,26 @@ def inner_loops(symbol, lines):
             yield Loop(symbol, [line for line in lines[start : end + 1] if line[0] is not None])
 
 
+def kernel(symbol):
+    """The kernel that a function of the library is, such as `train loss terms per_output Huber`; None for other functions.
+
+    Its path in the mangled symbol, without the type `Call` that `kernel!` makes of its arguments, and the first type that it
+    is made for.
+    """
+    if not (found := re.search(r"_8evenkeel.*?(?=7kernels|5train)", symbol)):
+        return None
+    words, rest = [], symbol[found.end() :]
+    while match := re.match(r"(\d+)_?", rest):
+        words.append(rest[match.end() :][: int(match[1])])
+        rest = rest[match.end() + int(match[1]) :]
+    words = [word for word in words if word != "Call"]
+    for match in re.finditer(r"(?<!\d)(\d+)([A-Z]\w*)", rest):
+        kind = match[2][: int(match[1])]
+        if len(kind) == int(match[1]) > 2 and kind not in ("Call", "Serial", "Option"):
+            return " ".join([*words, kind])
+    return " ".join(words)
+
+
 def tiles(loops):
     """The loops with the most sums side by side, the leanest first, without those that surround one."""
     most = max((loop.sums() for loop in loops), default=0)

@@ -1,40 +1,16 @@
-//! Cross-validation's folds: which rows are held out in turn.
+//! Which rows are held out: for validation and test, or in turn for cross-validation.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{Dataset, Labels, SparseDataset};
+use super::Labels;
 use crate::error::Error;
 use crate::rng::{Purpose, Stream, shuffle};
 
-impl Dataset {
-    /// The rows that each of `count` folds holds out, in file order: every row is held out once.
-    ///
-    /// Classes are spread evenly (stratified): no two folds differ by more than one row, nor by more than one row of any
-    /// class. A pure function of the labels, the count and the seed, as scikit-learn's `StratifiedKFold(shuffle=True)`
-    /// (whose random numbers are others), and `KFold` for values.
-    ///
-    /// # Errors
-    /// [`Error::Folds`] unless there are 2 to as many folds as rows.
-    pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-        folds(&self.labels, self.rows(), count, seed)
-    }
-}
-
-impl SparseDataset {
-    /// As [`Dataset::folds`].
-    ///
-    /// # Errors
-    /// As [`Dataset::folds`].
-    pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-        folds(&self.labels, self.rows(), count, seed)
-    }
-}
-
-fn folds(labels: &Labels, rows: usize, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
-    if !(2..=rows).contains(&count) {
-        return Err(Error::Folds { count, rows });
-    }
+/// The rows of each class, in order; of one, if they have values.
+///
+/// A map: a label may be any number before it is checked against a network.
+fn by_class(labels: &Labels, rows: usize) -> BTreeMap<u32, Vec<u32>> {
     let mut classes = BTreeMap::<u32, Vec<u32>>::new();
     for row in 0..rows {
         let class = match labels.unweighted() {
@@ -43,10 +19,45 @@ fn folds(labels: &Labels, rows: usize, count: usize, seed: u64) -> Result<Vec<Ve
         };
         classes.entry(class).or_default().push(row as u32);
     }
+    classes
+}
+
+/// As [`Dataset::hold_out`](super::Dataset::hold_out), of rows with these labels.
+pub(super) fn hold_out(labels: &Labels, rows: usize, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
+    let (classes, groups): (Vec<u32>, Vec<Vec<u32>>) = by_class(labels, rows).into_iter().unzip();
+    let wanted = shares(&groups, fraction.clamp(0.0, 1.0));
+    let mut held = alloc::vec![false; rows];
+    for ((class, mut group), count) in classes.into_iter().zip(groups).zip(wanted) {
+        shuffle(Stream::new(seed, Purpose::Split, purpose, class), &mut group);
+        group[..count].iter().for_each(|row| held[*row as usize] = true);
+    }
+    (0..rows as u32).partition(|row| !held[*row as usize])
+}
+
+/// How many of each group make `fraction` of all: rounded down, the rest to the largest remainders.
+fn shares(groups: &[Vec<u32>], fraction: f64) -> Vec<usize> {
+    let exact = |group: &Vec<u32>| group.len() as f64 * fraction;
+    let mut counts: Vec<usize> = groups.iter().map(|group| exact(group) as usize).collect();
+    let total = libm::round(groups.iter().map(exact).sum::<f64>()) as usize;
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    let remainder = |index: usize| exact(&groups[index]) - counts[index] as f64;
+    order.sort_by(|a, b| remainder(*b).total_cmp(&remainder(*a)).then(a.cmp(b)));
+    let missing = total.saturating_sub(counts.iter().sum());
+    for index in order.into_iter().take(missing) {
+        counts[index] = (counts[index] + 1).min(groups[index].len());
+    }
+    counts
+}
+
+/// As [`Dataset::folds`](super::Dataset::folds), of rows with these labels.
+pub(super) fn folds(labels: &Labels, rows: usize, count: usize, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
+    if !(2..=rows).contains(&count) {
+        return Err(Error::Folds { count, rows });
+    }
     // Dealt out like cards, each class where the one before ended.
     let mut folds = alloc::vec![Vec::new(); count];
     let mut next = 0;
-    for (class, mut members) in classes {
+    for (class, mut members) in by_class(labels, rows) {
         shuffle(Stream::new(seed, Purpose::Folds, 0, class), &mut members);
         for row in members {
             folds[next].push(row);
@@ -87,6 +98,7 @@ pub fn others(rows: usize, held: &[u32]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Dataset;
     use super::*;
 
     #[test]
@@ -119,5 +131,17 @@ mod tests {
     fn one_group_at_a_time() {
         assert_eq!(group_folds(&[4, 1, 4, 0]).unwrap(), [alloc::vec![3], alloc::vec![1], alloc::vec![0, 2]]);
         assert_eq!(group_folds(&[4, 4]), Err(Error::Folds { count: 1, rows: 2 }));
+    }
+
+    #[test]
+    fn splits_are_stratified_and_repeatable() {
+        let labels: Vec<u32> = (0..1000).map(|row| if row % 10 == 0 { 2 } else { row % 2 }).collect();
+        let data = Dataset { inputs: alloc::vec![0.0; 1000], features: 1, labels: Labels::Classes(labels.clone()) };
+        let (kept, held) = data.hold_out(0.2, 7, 0);
+        assert_eq!((kept.len(), held.len()), (800, 200));
+        assert_eq!(held.iter().filter(|row| labels[**row as usize] == 2).count(), 20);
+        assert_eq!(data.hold_out(0.2, 7, 0).1, held);
+        assert_ne!(data.hold_out(0.2, 8, 0).1, held);
+        assert_ne!(data.hold_out(0.2, 7, 1).1, held);
     }
 }

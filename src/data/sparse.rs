@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Labels, View, hold_out};
+use super::{Labels, View};
 use crate::error::Error;
 use crate::kernels::sparse::IndexLists;
 use crate::train::{Inputs, Targets};
@@ -76,12 +76,6 @@ impl SparseDataset {
         let mut subset = Self::new(self.features, self.labels.subset(&kept, count));
         kept.iter().for_each(|row| subset.push(lists.row(*row)));
         Ok(subset)
-    }
-
-    /// Holds out `fraction` of the rows, as [`Dataset::hold_out`](super::Dataset::hold_out) would of the same labels.
-    #[must_use]
-    pub fn hold_out(&self, fraction: f64, seed: u64, purpose: u32) -> (Vec<u32>, Vec<u32>) {
-        hold_out(&self.labels, self.rows(), fraction, seed, purpose)
     }
 }
 

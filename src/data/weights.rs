@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Dataset, Labels, SparseDataset};
+use super::Labels;
 use crate::error::{Error, check_len};
 use crate::train::{Mean, Targets};
 
@@ -71,7 +71,7 @@ impl Labels {
 }
 
 impl Labels {
-    fn weighted(self, rows: usize, weights: Vec<f32>, mean: Mean) -> Result<Self, Error> {
+    pub(super) fn weighted(self, rows: usize, weights: Vec<f32>, mean: Mean) -> Result<Self, Error> {
         check_len("weights", rows, weights.len())?;
         let wrong = |weight: &f32| !(*weight >= 0.0 && weight.is_finite());
         if let Some(row) = weights.iter().position(wrong) {
@@ -90,7 +90,7 @@ impl Labels {
         Ok(Labels::Weighted(Box::new(WeightedLabels { labels, weights, mean })))
     }
 
-    fn class_weighted(self, rows: usize, weights: &[f32], mean: Mean) -> Result<Self, Error> {
+    pub(super) fn class_weighted(self, rows: usize, weights: &[f32], mean: Mean) -> Result<Self, Error> {
         let weight = |row| {
             let class = self.class(row, rows);
             weights.get(class as usize).copied().ok_or(Error::ClassWeight { class, weights: weights.len() })
@@ -99,7 +99,7 @@ impl Labels {
         self.weighted(rows, weights, mean)
     }
 
-    fn balanced(&self, rows: usize) -> Vec<f32> {
+    pub(super) fn balanced(&self, rows: usize) -> Vec<f32> {
         let mut counts: Vec<usize> = Vec::new();
         for row in 0..rows {
             let class = self.class(row, rows) as usize;
@@ -115,60 +115,5 @@ impl Labels {
             count => (rows as f64 / (classes as f64 * *count as f64)) as f32,
         };
         counts.iter().map(weight).collect()
-    }
-}
-
-impl Dataset {
-    /// The data with a weight for each row, multiplied by those it has already.
-    ///
-    /// # Errors
-    /// [`Error::Length`] for another number of weights than rows, [`Error::Weight`] for one that is negative or not finite,
-    /// or if all of them are 0.
-    pub fn weighted(self, weights: Vec<f32>, mean: Mean) -> Result<Self, Error> {
-        let rows = self.rows();
-        Ok(Self { labels: self.labels.weighted(rows, weights, mean)?, ..self })
-    }
-
-    /// The data with each row weighted by its class (Keras' `class_weight`, PyTorch's `weight`): `weights[c]` for class `c`. A
-    /// single value per row is class 1 above 1/2, else class 0.
-    ///
-    /// # Errors
-    /// [`Error::ClassWeight`] for a class without a weight; as [`weighted`](Self::weighted).
-    pub fn class_weighted(self, weights: &[f32], mean: Mean) -> Result<Self, Error> {
-        let rows = self.rows();
-        Ok(Self { labels: self.labels.class_weighted(rows, weights, mean)?, ..self })
-    }
-
-    /// Weights under which all classes that turn up weigh the same: `rows / (classes * rows of the class)`, scikit-learn's
-    /// "balanced". 0 for a class without rows.
-    #[must_use]
-    pub fn balanced(&self) -> Vec<f32> {
-        self.labels.balanced(self.rows())
-    }
-}
-
-impl SparseDataset {
-    /// As [`Dataset::weighted`].
-    ///
-    /// # Errors
-    /// As [`Dataset::weighted`].
-    pub fn weighted(self, weights: Vec<f32>, mean: Mean) -> Result<Self, Error> {
-        let rows = self.rows();
-        Ok(Self { labels: self.labels.weighted(rows, weights, mean)?, ..self })
-    }
-
-    /// As [`Dataset::class_weighted`].
-    ///
-    /// # Errors
-    /// As [`Dataset::class_weighted`].
-    pub fn class_weighted(self, weights: &[f32], mean: Mean) -> Result<Self, Error> {
-        let rows = self.rows();
-        Ok(Self { labels: self.labels.class_weighted(rows, weights, mean)?, ..self })
-    }
-
-    /// As [`Dataset::balanced`].
-    #[must_use]
-    pub fn balanced(&self) -> Vec<f32> {
-        self.labels.balanced(self.rows())
     }
 }

@@ -14,6 +14,19 @@ use crate::split::Split;
 use crate::train::Schedule;
 
 /// How rates are tried.
+///
+/// ```
+/// use evenkeel::fit::RateSearch;
+/// use evenkeel::{Dataset, Init, Labels, Loss, Mlp, Serial, Trainer};
+///
+/// let inputs: Vec<f32> = (0..256).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+/// let data = Dataset { labels: Labels::Values(inputs.iter().map(|x| 3.0 * x).collect()), inputs, features: 1 };
+/// let mut net = Mlp::input(1).dense(1).build()?;
+/// net.init(Init::HeNormal, 1);
+/// let curve = RateSearch::default().run(&net, &Trainer::new(Loss::MeanSquaredError), data.view()?, &Serial)?;
+/// assert!(curve.points.len() > 50 && curve.steepest().is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateSearch {
     /// Rate of the first step; 1e-7 by default.

@@ -38,8 +38,31 @@ pub struct FoldResult {
 }
 
 /// Trains one model for each fold on all rows but the fold's, and scores it on the fold's. `folds` are the rows held out in
-/// turn: [`Dataset::folds`] or [`group_folds`](crate::data::group_folds). `make` gives the network of a fold, with its first
-/// weights; `observer` hears the events of each fold, and ends that fold where it breaks.
+/// turn: [`Dataset::folds`] or [`group_folds`](crate::data::group_folds); rows that do not exist are left out. `make` gives
+/// the network of a fold, with its first weights; `observer` hears the events of each fold, and ends that fold where it breaks.
+///
+/// ```
+/// use core::ops::ControlFlow;
+/// use evenkeel::fit::{CrossValidation, cross_validate, mean_and_deviation};
+/// use evenkeel::{Dataset, Init, Labels, Loss, Mlp, Serial, Trainer};
+///
+/// let inputs: Vec<f32> = (0..120).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+/// let labels = Labels::Classes(inputs.iter().map(|x| u32::from(*x > 0.0)).collect());
+/// let data = Dataset { inputs, features: 1, labels };
+/// let trainer = Trainer { lr: 0.1, ..Trainer::new(Loss::CrossEntropy).epochs(10) };
+/// let mut make = |fold| {
+///     let mut net = Mlp::input(1).dense(2).build()?;
+///     net.init(Init::HeNormal, fold as u64);
+///     Ok(net)
+/// };
+/// let folds = data.folds(3, 1)?;
+/// let how = CrossValidation::default();
+/// let results =
+///     cross_validate(&data, &folds, how, &trainer, &Serial, &mut make, &mut |_, _| ControlFlow::Continue(()))?;
+/// let (mean, _) = mean_and_deviation(&results.iter().map(|fold| fold.score.accuracy()).collect::<Vec<_>>());
+/// assert!(mean > 0.9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// [`FitError::Setup`] for folds that leave nothing to train or to score on, and as [`Run::fit`].

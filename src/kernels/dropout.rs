@@ -92,6 +92,7 @@ fn drop_out<S: Simd>(s: S, x: Option<&[f32]>, y: &mut [f32], rate: Rate, stream:
     let mut at = 0;
     while at < y.len() {
         if side_by_side(S::REGISTERS) == 2
+            && number.is_multiple_of(2)
             && offset == 0
             && let Some(y) = y[at..].first_chunk_mut::<{ 2 * BLOCK }>()
         {

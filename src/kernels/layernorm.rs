@@ -1,4 +1,4 @@
-//! Layer normalisation: each row by the mean and variance of its own features.
+//! Layer normalisation: each row by the mean and (biased) variance of its own features (Ba 2016, arXiv 1607.06450).
 //!
 //! A row's sums run over sixteen virtual lanes as softmax's (numeric contract, 5). The mean is kept in two parts as batch
 //! norm's is, for the same reason: rows of mean 1e6 and deviation 1 keep their digits.
@@ -222,7 +222,8 @@ fn input_gradients_body<S: Simd>(
     }
 }
 
-/// Layer norm of `rows` rows of `cols` features, in groups, in place: what inference does.
+/// Layer norm of `rows` rows of `cols` features, in groups, in place: what inference does. `gamma` and `beta` have
+/// [`padded(cols)`](padded) values.
 ///
 /// # Errors
 /// [`Error::Length`] if a slice does not hold so many rows or features.

@@ -106,7 +106,7 @@ pub fn gaussian_deviation(rate: f32) -> Result<f32, Error> {
 }
 
 kernel! {
-    /// A standard normal number for each element from number `first` on.
+    /// A standard normal number for each element from number `first` on, in `out` of any length.
     pub fn fill_normal(stream: Stream, first: u64, out: &mut [f32]) = fill_normal_body
 }
 
@@ -116,7 +116,8 @@ fn fill_normal_body<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [f32]) 
 }
 
 kernel! {
-    /// Gaussian dropout in place, of values or of gradients: `x (1 + deviation z)`, the bracket one multiply-add.
+    /// Gaussian dropout in place, of values or of gradients: `x (1 + deviation z)`, the bracket one multiply-add. `first` is the
+    /// number of the first of any number of elements; `deviation` comes from [`gaussian_deviation`].
     pub fn gaussian_dropout(x: &mut [f32], deviation: f32, stream: Stream, first: u64) = gaussian_dropout_body
 }
 

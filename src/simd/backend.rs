@@ -85,14 +85,19 @@ macro_rules! backend {
     // For levels whose multiplier reads every other lane; wants `mul_even`, `upper`, `xor3` and `interleave` of its own.
     (@philox_by_halves) => {
         #[inline(always)]
-        fn philox<const N: usize>(self, counters: [[Self::U32; 4]; N], key: [u32; 2]) -> [[Self::U32; 4]; N] {
+        fn philox<const N: usize>(self, lanes: [Self::U32; N], rest: [u32; 3], key: [u32; 2]) -> [[Self::U32; 4]; N] {
             // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a
             // value is ignored until both halves are put together.
-            let mut halves = counters.map(|even| [even, even]);
-            for c in halves.iter_mut().flat_map(|[_, odd]| odd) {
-                *c = self.upper(*c);
+            let opening = $crate::rng::opening(rest, key).map(|word| self.splat_u32(word));
+            let mut halves = [[[opening[3]; 4]; 2]; N];
+            for (halves, even) in halves.iter_mut().zip(lanes) {
+                for (c, lanes) in halves.iter_mut().zip([even, self.upper(even)]) {
+                    let p0 = self.mul_even(lanes, $crate::rng::MULTIPLIERS[0]);
+                    let p1 = self.mul_even(self.xor(self.upper(p0), opening[0]), $crate::rng::MULTIPLIERS[1]);
+                    *c = [self.xor(self.upper(p1), opening[1]), p1, self.xor(p0, opening[2]), opening[3]];
+                }
             }
-            $crate::rng::ten_times!(round, {
+            $crate::rng::later_rounds!(round, {
                 let [k0, k1] = $crate::rng::round_key(key, round).map(|k| self.splat_u32(k));
                 for c in halves.as_flattened_mut() {
                     let p0 = self.mul_even(c[0], $crate::rng::MULTIPLIERS[0]);
@@ -100,7 +105,7 @@ macro_rules! backend {
                     *c = [self.xor3(self.upper(p1), c[1], k0), p1, self.xor3(self.upper(p0), c[3], k1), p0];
                 }
             });
-            let mut words = counters;
+            let mut words = [[opening[3]; 4]; N];
             for (words, [even, odd]) in words.iter_mut().zip(halves) {
                 for (word, (even, odd)) in words.iter_mut().zip(even.into_iter().zip(odd)) {
                     *word = self.interleave(even, odd);

@@ -93,7 +93,32 @@ fn towards_body<S: Simd>(s: S, factor: f32, weights: &[f32], average: &mut [f32]
     last_average.copy_from_slice(&rest[..last_average.len()]);
 }
 
-/// An average in an array of the caller: the device's form.
+/// An average in an array of the caller: the device's form. [`Trainer`](crate::Trainer) has a field for it.
+///
+/// ```
+/// use evenkeel::train::{Averager, Averaging, Batch, Buffers, Moment, Rules, Session};
+/// use evenkeel::{Layer, Level, Loss, Network, Optimizer, Serial, Targets};
+///
+/// let layers = [Layer::dense(1)];
+/// let network = Network::new(1, &layers)?;
+/// let plan = network.plan(2);
+/// let (mut params, mut gradients) = (vec![0.0; plan.params], vec![0.0; plan.trained]);
+/// let (mut work, mut average) = (vec![0.0; plan.work_len()], vec![0.0; plan.params]);
+/// let buffers =
+///     Buffers { params: &mut params, state: &mut [], gradients: &mut gradients, moments: &mut [], work: &mut work };
+/// let mut session = Session::new(network, 2, buffers, Level::detect(), &Serial)?;
+/// let mut averager = Averager::new(Averaging::Ema { decay: 0.9 }, &mut average, 0, &plan)?;
+/// let rules = Rules::new(Loss::MeanSquaredError, Optimizer::SGD);
+/// for step in 0..200 {
+///     let batch = Batch { inputs: &[1.0, -1.0], targets: Targets::Values(&[2.0, -2.0]), rows: 2 };
+///     session.step(batch, &rules, Moment { seed: 1, step, lr: 0.1 })?;
+///     averager.take_in(&session)?;
+/// }
+/// // Now the parameters are the average; once more, and they are the last weights again.
+/// averager.exchange(&mut session)?;
+/// assert!((params[0] - 2.0).abs() < 1e-3);
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Averager<'m> {
     averaging: Averaging,

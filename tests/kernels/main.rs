@@ -19,7 +19,6 @@ mod losses;
 mod noise;
 mod norms;
 mod optimizer;
-#[cfg(feature = "toolbox")]
 mod penalty;
 mod prelu;
 mod random;

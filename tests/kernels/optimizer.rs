@@ -224,10 +224,7 @@ impl Step {
     }
 }
 
-/// Whether more is compiled in than SGD and Adam.
-const RULES: bool = cfg!(feature = "toolbox");
-
-/// Every optimiser in every form, as far as they are compiled in.
+/// Every optimiser in every form.
 fn optimisers() -> Vec<Optimizer> {
     let mut all = vec![
         Optimizer::SGD,
@@ -244,9 +241,7 @@ fn optimisers() -> Vec<Optimizer> {
         Optimizer::SCHEDULE_FREE,
         Optimizer::ScheduleFree { beta1: 0.0, beta2: 0.99, eps: 1e-7, weight_decay: 0.1 },
     ];
-    all.truncate(if RULES { all.len() } else { 6 });
-    for dialect in if RULES { [Dialect::Torch, Dialect::Keras].as_slice() } else { &[] } {
-        let dialect = *dialect;
+    for dialect in [Dialect::Torch, Dialect::Keras] {
         all.push(Optimizer::AmsGrad { beta1: 0.9, beta2: 0.5, eps: 1e-7, dialect });
         all.push(Optimizer::Adamax { beta1: 0.9, beta2: 0.999, eps: 1e-7, dialect });
         for (start, lr_decay) in [(0.0, 0.0), (0.1, 0.5)] {
@@ -268,8 +263,7 @@ fn optimisers_equal_a_scalar_step() {
             let start = Values::Plain.vec(rng, len);
             let gradients: Vec<Vec<f32>> = (0..3).map(|_| Values::Hard.vec(rng, len)).collect();
             let (lr, scale, l2) = (0.01, rng.pick(&[1.0, 0.3]), rng.pick(&[0.0, 0.001]));
-            let decay =
-                if !RULES || matches!(optimizer, Optimizer::AdamW { .. }) { 0.0 } else { rng.pick(&[0.0, 0.05]) };
+            let decay = if matches!(optimizer, Optimizer::AdamW { .. }) { 0.0 } else { rng.pick(&[0.0, 0.05]) };
             for (r, levels) in groups() {
                 let free = optimizer.averages();
                 let fresh = |param: f32| if free { [param, 0.0, param] } else { [0.0; 3] };
@@ -337,8 +331,7 @@ fn threads_and_padding_change_nothing() {
             params
         };
         let level = evenkeel::Level::detect();
-        let factors = optimizer.factors(0, 0.01, 1.0, 0.001);
-        let factors = if RULES { factors.with_decay(0.01, 0.1) } else { factors };
+        let factors = optimizer.factors(0, 0.01, 1.0, 0.001).with_decay(0.01, 0.1);
         let serial = run(&|[p, a, b, c], g| step(level, &Serial, factors, p, g, [a, b, c]).unwrap());
         for workers in [2, 3, 8] {
             let threads = Threads { workers, order: Order::Strided, parallel: true };
@@ -371,15 +364,4 @@ fn wrong_lengths_are_refused() {
         assert!(update(level, &Serial, factors, &mut params, &gradients, &mut first, &mut second).is_err());
         assert_eq!(params, [1.0; 16]);
     }
-}
-
-/// What is not compiled in is refused, and nothing written.
-#[test]
-fn absent_optimisers_are_refused() {
-    let level = evenkeel::Level::detect();
-    let (mut params, mut first, mut second) = ([1.0; 16], [0.0; 16], [0.0; 16]);
-    let factors = Optimizer::NADAM.factors(0, 0.1, 1.0, 0.0);
-    let found = update(level, &Serial, factors, &mut params, &[1.0; 16], &mut first, &mut second);
-    assert_eq!(found, if RULES { Ok(()) } else { Err(evenkeel::Error::Toolbox) });
-    assert_eq!(params != [1.0; 16], RULES);
 }

@@ -58,8 +58,9 @@ fn products<W: Stored>(tally: &mut Tally, groups: &[Group], rng: &mut Rng, shape
     bias[..outputs].fill_with(|| rng.unit());
     let bias = (rng.below(4) > 0).then_some(&bias[..]);
     let operands = dense::Dense { inputs, outputs, weights: &weights, bias };
+    let most = rows.iter().copied().max().unwrap_or(0);
     for (reference, levels) in groups {
-        let all = reference.dense(shape, &matrix, bias, ROWS, &x, stride);
+        let all = reference.dense(shape, &matrix, bias, most, &x, stride);
         for rows in rows.iter().copied() {
             let x_groups = group_strided(rows, inputs, stride, &x);
             let plain = Rows::plain(&x[..(rows - 1) * stride + inputs], rows, inputs, stride).expect("rows");

@@ -112,9 +112,17 @@ fn scale_units_body<S: Simd>(s: S, constraint: Constraint, width: usize, panel: 
     let mut total = s.splat(0.0);
     for (block, weights) in panel.chunks(BLOCK * width).enumerate() {
         let mut acc = s.splat(0.0);
-        for lanes in weights.chunks_exact(width) {
-            let w = s.load(&filled(lanes));
-            acc = s.mul_add(w, w, acc);
+        // Whole panels are read where they lie.
+        if width == LANES {
+            for group in weights.as_chunks::<LANES>().0 {
+                let w = s.load(group);
+                acc = s.mul_add(w, w, acc);
+            }
+        } else {
+            for lanes in weights.chunks_exact(width) {
+                let w = s.load(&filled(lanes));
+                acc = s.mul_add(w, w, acc);
+            }
         }
         total = if block == 0 { acc } else { s.add(total, acc) };
     }
@@ -127,6 +135,12 @@ fn scale_units_body<S: Simd>(s: S, constraint: Constraint, width: usize, panel: 
         return;
     }
     let factor = s.load(&factors);
+    if width == LANES {
+        for group in panel.as_chunks_mut::<LANES>().0 {
+            s.store(s.mul(s.load(group), factor), group);
+        }
+        return;
+    }
     for lanes in panel.chunks_exact_mut(width) {
         let mut group = filled(lanes);
         s.store(s.mul(s.load(&group), factor), &mut group);
