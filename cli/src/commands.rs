@@ -94,11 +94,11 @@ pub fn eval(
         (vec![("data", rows)], loss)
     } else {
         refuse_older(&model.path, &config)?;
-        let mut own = crate::train::read_config(&config)?;
-        own.weight_column = column.map(String::from).or(own.weight_column);
-        let stream = source.data.stream.or(own.stream);
-        let spool = source.data.spool.clone().or(own.spool.clone()).filter(|_| stream == Some(true));
-        let sets = rows::read(&TrainOptions { stream, spool, ..own }, Names { features: &[], ..names })?;
+        let mut options = crate::train::read_config(&config)?;
+        options.weight_column = column.map(String::from).or(options.weight_column);
+        options.stream = source.data.stream.or(options.stream);
+        options.spool = source.data.spool.clone().or(options.spool).filter(|_| options.stream == Some(true));
+        let sets = rows::read(&options, Names { features: &[], ..names })?;
         let named = [("training", Some(sets.train)), ("validation", sets.validation), ("test", sets.test)];
         (named.into_iter().filter_map(|(name, rows)| Some((name, rows?))).collect(), sets.loss)
     };
