@@ -69,10 +69,17 @@ fn some_panels_body<S: Simd, W: Weight>(
         match panels::panel_width(dense.outputs, panel) {
             LANES => {
                 let (weights, _) = weights.as_chunks::<LANES>();
-                if S::REGISTERS >= 16 {
-                    rows_at_once::<S, W, 4>(s, weights, x, finish, y);
-                } else if S::REGISTERS >= 8 {
-                    rows_at_once::<S, W, 2>(s, weights, x, finish, y);
+                if S::REGISTERS >= 8 {
+                    // The rows that are left over, and a single row, do without the others' shares.
+                    let left = x.len() % if S::REGISTERS >= 16 { 4 } else { 2 };
+                    let whole = x.len() - left;
+                    let (y, last) = y.split_at_mut(whole.min(y.len()));
+                    if S::REGISTERS >= 16 {
+                        rows_at_once::<S, W, 4>(s, weights, x.part(0, whole), &finish, y);
+                    } else {
+                        rows_at_once::<S, W, 2>(s, weights, x.part(0, whole), &finish, y);
+                    }
+                    rows_at_once::<S, W, 1>(s, weights, x.part(whole, left), &finish, last);
                 } else {
                     let weight = |index: u32| weights.get(index as usize).map(|group| W::load(s, group));
                     for (row, y) in y.iter_mut().enumerate() {
@@ -140,11 +147,14 @@ fn rows_at_once<S: Simd, W: Weight, const L: usize>(
     s: S,
     weights: &[[W; LANES]],
     x: IndexLists<'_>,
-    finish: impl Fn(S::F32) -> S::F32,
+    finish: &impl Fn(S::F32) -> S::F32,
     y: &mut [Group],
 ) {
     // Small cores, which are not to link a panic, do not come here.
     let weight = |index: u32| W::load(s, &weights[index as usize]);
+    if y.is_empty() {
+        return;
+    }
     let mut shares = [Shares::NONE; L];
     for (first, y) in (0..).step_by(L).zip(y.chunks_mut(L)) {
         let rows: [&[u32]; L] = core::array::from_fn(|r| x.row(first + r));
