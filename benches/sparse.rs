@@ -17,7 +17,7 @@ use common::values::{Rng, Values};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use evenkeel::Level;
 use evenkeel::export::{self, Options};
-use evenkeel::kernels::groups::Rows;
+use evenkeel::kernels::groups::{Rows, to_groups};
 use evenkeel::kernels::sparse::{self, IndexLists};
 use evenkeel::kernels::{dense, panels};
 use evenkeel::layer::padded;
@@ -75,12 +75,13 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn layer(c: &mut Criterion) {
     let (offsets, indices) = lists(ROWS);
     let x = IndexLists::new(INPUTS, &offsets, &indices).expect("lists");
-    let mut plain = vec![0.0; ROWS * INPUTS];
-    x.write_plain(&mut plain);
-    let groups = group_strided(ROWS, INPUTS, INPUTS, &plain);
+    let mut plain_values = vec![0.0; ROWS * INPUTS];
+    x.write_plain(&mut plain_values);
+    let groups = group_strided(ROWS, INPUTS, INPUTS, &plain_values);
+    let mut staged = Buffer::zeros(groups.len());
     // Beyond the last column there is nothing: 10,000 is a multiple of sixteen.
     let grouped = Rows::grouped(&groups, ROWS, INPUTS).expect("rows");
-    let plain = Rows::plain(&plain, ROWS, INPUTS, INPUTS).expect("rows");
+    let plain = Rows::plain(&plain_values, ROWS, INPUTS, INPUTS).expect("rows");
     let rng = &mut Rng::new(1);
     let mut weights = Buffer::zeros(panels::weight_len(INPUTS, OUTPUTS));
     weights.copy_from_slice(&Values::Plain.vec(rng, INPUTS * OUTPUTS));
@@ -117,6 +118,29 @@ fn layer(c: &mut Criterion) {
         );
         assert_eq!(bits(&gradient), bits(&other_gradient), "{level}: weight gradient");
         report("training weight gradient", level, times);
+        // The layer as a step has it: rows as the caller holds them, outputs, then the gradient.
+        let rows = &plain_values[..];
+        let times = turns(
+            41,
+            || {
+                to_groups(&Serial, ROWS, INPUTS, rows, &mut staged);
+                let grouped = Rows::grouped(&staged, ROWS, INPUTS).expect("rows");
+                dense::forward(level, &Serial, operands, grouped, black_box(&mut y)).expect("lengths");
+                let out = black_box(&mut gradient);
+                dense::weight_gradient(level, &Serial, shape, ROWS, &staged, &dy, out).expect("lengths");
+            },
+            || {
+                sparse::forward_then(level, &Serial, operands, x, None, black_box(&mut other)).expect("lengths");
+                let out = black_box(&mut other_gradient);
+                sparse::weight_gradient(level, &Serial, shape, x, &dy, out).expect("lengths");
+            },
+        );
+        assert_eq!(
+            (bits(&y), bits(&gradient)),
+            (bits(&other), bits(&other_gradient)),
+            "{level}: the layer in training"
+        );
+        report("training, the layer as a whole", level, times);
         let (one, first) = (x.part(3, 1), plain_row(&x));
         let row = Rows::plain(&first, 1, INPUTS, INPUTS).expect("a row");
         let times = turns(
