@@ -73,10 +73,10 @@ impl Labels {
 }
 
 impl Labels {
-    /// As [`Dataset::weighted`], of `rows` rows with these labels.
+    /// As [`Dataset::weighted`](super::Dataset::weighted), of `rows` rows with these labels.
     ///
     /// # Errors
-    /// As [`Dataset::weighted`].
+    /// As [`Dataset::weighted`](super::Dataset::weighted).
     pub fn weighted(self, rows: usize, weights: Vec<f32>, mean: Mean) -> Result<Self, Error> {
         check_len("weights", rows, weights.len())?;
         let wrong = |weight: &f32| !(*weight >= 0.0 && weight.is_finite());
@@ -96,10 +96,10 @@ impl Labels {
         Ok(Labels::Weighted(Box::new(WeightedLabels { labels, weights, mean })))
     }
 
-    /// As [`Dataset::class_weighted`], of `rows` rows with these labels.
+    /// As [`Dataset::class_weighted`](super::Dataset::class_weighted), of `rows` rows with these labels.
     ///
     /// # Errors
-    /// As [`Dataset::class_weighted`].
+    /// As [`Dataset::class_weighted`](super::Dataset::class_weighted).
     pub fn class_weighted(self, rows: usize, weights: &[f32], mean: Mean) -> Result<Self, Error> {
         let weight = |row| {
             let class = self.class(row, rows);
@@ -109,7 +109,7 @@ impl Labels {
         self.weighted(rows, weights, mean)
     }
 
-    /// As [`Dataset::balanced`], of `rows` rows with these labels.
+    /// As [`Dataset::balanced`](super::Dataset::balanced), of `rows` rows with these labels.
     #[must_use]
     pub fn balanced(&self, rows: usize) -> Vec<f32> {
         let mut counts: Vec<usize> = Vec::new();
