@@ -22,7 +22,7 @@ const COLS: usize = 32;
 fn one(c: &mut Criterion, name: &str, loss: Loss) {
     let rng = &mut Rng::new(7);
     // Rates are positive; else outputs of either sign, from -4 to 4.
-    let positive = matches!(loss, Loss::PoissonRate { .. });
+    let positive = matches!(loss, Loss::PoissonRate { .. } | Loss::PoissonRateFull { .. });
     let inputs: Vec<f32> = Values::Plain.vec(rng, ROWS).iter().map(|x| 0.1 + x.abs()).collect();
     let sign = |w: f32| if positive { 0.1 + w.abs() } else { w };
     let weights: Vec<f32> = Values::Plain.vec(rng, COLS).iter().map(|w| 4.0 * sign(*w)).collect();
