@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use evenkeel::fit::{Finish, Listener, Run};
+use evenkeel::fit::{Finish, Run};
 use evenkeel::rng::{Purpose, Stream};
 use evenkeel::train::Clip;
 use evenkeel::{EarlyStopping, Loss, Optimizer, Schedule, Serial, Trainer};
@@ -98,7 +98,7 @@ fn every_break_is_heard() {
 #[cfg(feature = "safetensors")]
 #[test]
 fn goes_on_with_the_same_figure() {
-    use evenkeel::fit::Monitor;
+    use evenkeel::fit::{Listener, Monitor};
     use evenkeel::interchange::resume::{Saved, read, to_bytes};
 
     let data = blobs(24, 5, 3, 0.3);
