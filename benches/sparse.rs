@@ -137,10 +137,7 @@ fn layer(c: &mut Criterion) {
                 sparse::weight_gradient(level, &Serial, shape, x, &dy, out).expect("lengths");
             },
         );
-        assert!(
-            (bits(&y), bits(&gradient)) == (bits(&other), bits(&other_gradient)),
-            "{level}: the layer in training"
-        );
+        assert!((bits(&y), bits(&gradient)) == (bits(&other), bits(&other_gradient)), "{level}: the layer in training");
         report("training, the layer as a whole", level, times);
         let (one, first) = (x.part(3, 1), plain_row(&x));
         let row = Rows::plain(&first, 1, INPUTS, INPUTS).expect("a row");

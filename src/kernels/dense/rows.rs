@@ -91,38 +91,52 @@ fn many_rows_body<S: Simd, W: Weight>(
     let is_plain = x.groups().is_none();
     // A few panels at a time over all rows, if the rows stay in the second cache; else as many as a tile can meet while
     // their weights stay there.
-    let rows_stay = rows_stay(x.len(), dense.inputs);
+    let at_once = rows_at_once(x.len(), dense.inputs);
+    let rows_stay = rows_stay(at_once, dense.inputs);
     // A tile goes on from block to block, so that its sums never leave the first cache, if the weights of its panels stay in
     // the second cache until the next tile. Long plain rows are read from end to end so.
     let bytes = dense.inputs * LANES * size_of::<W>();
     let goes_on = bytes * most_panels <= SECOND_CACHE && rows_stay
         || bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
     let last = first + count;
-    let mut panel = first;
-    while panel < last {
-        let left = last - panel;
-        let span = if rows_stay { some(left, most_panels) } else { left.div_ceil(left.div_ceil(MANY).max(1)) };
-        let end = panel + span;
-        let sizes = tiles_of(S::REGISTERS, x.len(), span == 1 && !is_plain);
-        // Of a narrow panel there is one block at a time.
-        let stretch = if goes_on && end <= dense.full_panels() { dense.inputs } else { BLOCK };
-        for start in (0..dense.inputs).step_by(stretch.max(1)) {
-            let block = Block { dense, then, start, len: stretch.min(dense.inputs - start), first, out };
-            let mut row = 0;
-            for (size, count) in sizes {
-                // A few panels meet all rows, or each tile of rows all panels.
-                let together = if rows_stay { count } else { 1 };
-                for _ in 0..count / together.max(1) {
-                    let mut panel = panel;
-                    while panel < end {
-                        panel += panels_of_tiles(s, &block, panel, end, &x, row, (size, together), &mut narrow, y);
+    for first_row in (0..x.len()).step_by(at_once.max(1)) {
+        let rows = at_once.min(x.len() - first_row);
+        let mut panel = first;
+        while panel < last {
+            let left = last - panel;
+            let span = if rows_stay { some(left, most_panels) } else { left.div_ceil(left.div_ceil(MANY).max(1)) };
+            let end = panel + span;
+            let sizes = tiles_of(S::REGISTERS, rows, span == 1 && !is_plain);
+            // Of a narrow panel there is one block at a time.
+            let stretch = if goes_on && end <= dense.full_panels() { dense.inputs } else { BLOCK };
+            for start in (0..dense.inputs).step_by(stretch.max(1)) {
+                let block = Block { dense, then, start, len: stretch.min(dense.inputs - start), first, out };
+                let mut row = first_row;
+                for (size, count) in sizes {
+                    // A few panels meet all rows, or each tile of rows all panels.
+                    let together = if rows_stay { count } else { 1 };
+                    for _ in 0..count / together.max(1) {
+                        let mut panel = panel;
+                        while panel < end {
+                            panel += panels_of_tiles(s, &block, panel, end, &x, row, (size, together), &mut narrow, y);
+                        }
+                        row += size * together;
                     }
-                    row += size * together;
                 }
             }
+            panel = end;
         }
-        panel = end;
     }
+}
+
+/// Rows that are done with before the next begin: all, or as many as stay in the second cache, if they are worth reading the
+/// weights again.
+const fn rows_at_once(rows: usize, inputs: usize) -> usize {
+    let stay = SECOND_CACHE / (inputs * size_of::<f32>());
+    if rows <= stay || stay < 128 {
+        return rows;
+    }
+    rows.div_ceil(rows.div_ceil(stay))
 }
 
 /// `count` tiles of `size` rows by the next panels; returns how many panels.
