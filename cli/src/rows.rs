@@ -56,7 +56,7 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     options.check()?;
     let group = options.test_group.as_deref().map(Group::parse).transpose()?;
     let base = data::Options {
-        group: group.as_ref().map(|group| group.column.clone()),
+        group: group.as_ref().map(|group| group.column.to_owned()),
         ..model.narrow(data_options(options))
     };
     let main = Part::of(options);
@@ -110,8 +110,8 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     if validation.is_none() {
         validation = hold_out(&mut train, options.validation_share(), options.seed(), VALIDATION)?;
     }
-    encoding.fill = match model.encoding {
-        Some(encoding) => encoding.fill.clone(),
+    encoding.fill = match model.encoding.map(|encoding| &encoding.fill).filter(|fill| !fill.is_empty()) {
+        Some(fill) => fill.clone(),
         None if lists => Vec::new(),
         None => encoding.missing.learn(train.set.inputs()?, train.set.features()).map_err(|error| match error {
             data::FillError::Rows(error) => error.into(),

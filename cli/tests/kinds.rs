@@ -107,6 +107,7 @@ fn regression() {
         assert!((a - b).abs() < 1e-5 && set["rows"] == end[name]["rows"], "{name}: {a} {b}");
     }
     refused(dir, &["predict", "run", "--data", "line.csv", "--probabilities"], 2, "no probabilities");
+    refused(dir, &["predict", "run", "--data", "line.csv", "--classes"], 2, "is no class");
     // Two values a row.
     let args = ["train", "--data", "line.csv", "--target", "y,x2", "--epochs", "2", "--out", "two", "--json"];
     let end = last(&ok(dir, &args));

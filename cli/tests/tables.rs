@@ -51,7 +51,8 @@ fn words_and_missing_cells_go_with_the_model() {
     let (text, ..) = table(300, 7);
     fs::write(dir.join("sites.csv"), &text).unwrap();
     refused(dir, &["train", "--data", "sites.csv"], 3, "--categorical");
-    refused(dir, &["train", "--data", "sites.csv", "--categorical", "auto"], 3, "line 5, column \"age\"");
+    let missing = refused(dir, &["train", "--data", "sites.csv", "--categorical", "auto"], 3, "line 5, column \"age\"");
+    assert!(missing.contains("--missing") && !missing.contains("--categorical"), "{missing}");
     let data = ["--data", "sites.csv", "--categorical", "auto", "--missing", "median"];
     trained(dir, "run", &data);
     let shown = ok(dir, &["inspect", "run/model.keel"]);
@@ -123,4 +124,42 @@ fn stored_zstd(bytes: &[u8]) -> Vec<u8> {
         frame.extend(*block);
     }
     frame
+}
+
+/// Weights of a file know their columns, categories and numbers for missing cells: where training begins with them, the table's
+/// order is no matter, and what they do not know is named.
+#[test]
+fn weights_take_their_columns_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let (text, ..) = table(300, 7);
+    fs::write(dir.join("sites.csv"), &text).unwrap();
+    let mut other = String::from("age,extra,site,weight,kind\n");
+    for line in text.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        writeln!(other, "{},7,{},{},{}", cells[2], cells[1], cells[0], cells[3]).unwrap();
+    }
+    fs::write(dir.join("other.csv"), &other).unwrap();
+    fs::write(dir.join("renamed.csv"), text.replace("oslo", "paris")).unwrap();
+    fs::write(dir.join("fewer.csv"), text.replace("oslo", "bergen")).unwrap();
+    let words = ["--categorical", "auto", "--missing", "median"];
+    trained(dir, "run", &[&["--data", "sites.csv"], &words[..]].concat());
+    let tune = ["train", "--from", "run/model.safetensors", "--epochs", "3", "--seed", "3", "--quiet"];
+    let network = |out: &str| fs::read(dir.join(out).join("model.safetensors")).unwrap();
+    for (out, data) in [("a", "sites.csv"), ("b", "other.csv")] {
+        ok(dir, &[&tune[..], &["--data", data, "--out", out]].concat());
+    }
+    assert!(network("a") == network("b"));
+    // A run that goes on reads them so too.
+    ok(dir, &["train", "--from", "a", "--epochs", "5", "--quiet"]);
+    ok(dir, &["train", "--from", "b", "--data", "sites.csv", "--epochs", "5", "--quiet"]);
+    assert!(network("a") == network("b"));
+    // A category that no row has keeps its input; one that is new has none.
+    ok(dir, &[&tune[..], &["--data", "fewer.csv", "--out", "c"]].concat());
+    refused(dir, &[&tune[..], &["--data", "renamed.csv", "--out", "d"]].concat(), 3, "unknown category \"paris\"");
+    ok(dir, &[&tune[..], &["--data", "renamed.csv", "--unknown-category", "zeros", "--out", "d"]].concat());
+    // Another policy is learned from the new rows.
+    ok(dir, &[&tune[..], &["--data", "sites.csv", "--missing", "mean", "--out", "e"]].concat());
+    assert!(ok(dir, &["inspect", "e"]).contains("missing inputs: mean"));
+    refused(dir, &[&tune[..], &["--data", "sites.csv", "--missing", "refuse", "--out", "f"]].concat(), 3, "--missing");
 }

@@ -155,7 +155,7 @@ impl TrainOptions {
         let validates_elsewhere = self.validation.is_some() || self.validation_where.is_some();
         let tests_elsewhere = self.tests_elsewhere();
         let weighted = self.class_weight.is_some() || self.weight_column.is_some();
-        let mistakes: [(bool, &str); 22] = [
+        let mistakes: [(bool, &str); 23] = [
             (
                 self.weight_mean.is_some() && !weighted,
                 "--weight-mean says what weighted losses are divided by: it needs --class-weight or --weight-column",
@@ -202,6 +202,10 @@ impl TrainOptions {
             (self.micro_batch == Some(0), "--micro-batch must be at least 1 row"),
             (outside(self.ema, |decay| (0.0..1.0).contains(&decay)), "--ema is a share: from 0 to below 1"),
             (both(self.swa.is_some(), self.ema.is_some()), "choose one of --swa and --ema"),
+            (
+                self.swa.is_some_and(|from| from >= self.epochs()),
+                "--swa begins after the last of the --epochs (it counts them from 0): nothing would be averaged",
+            ),
             (self.init.is_some() && self.from.is_some(), "--init makes new weights, --from brings them: choose one"),
         ];
         match mistakes.iter().find(|(mistaken, _)| *mistaken) {

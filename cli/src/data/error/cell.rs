@@ -49,6 +49,14 @@ pub enum CellProblem {
         /// The text.
         found: String,
     },
+    /// What stands for a missing value where none may be missing.
+    #[error(
+        "expected a number, found {found:?}, a missing value; fill the cell, or train with --missing, which says what stands for it"
+    )]
+    Missing {
+        /// The text.
+        found: String,
+    },
     /// Nothing between two delimiters.
     #[error("expected a value, found nothing; fill the cell, or say with --missing what stands for it")]
     Empty,
