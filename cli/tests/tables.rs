@@ -163,3 +163,24 @@ fn weights_take_their_columns_along() {
     assert!(ok(dir, &["inspect", "e"]).contains("missing inputs: mean"));
     refused(dir, &[&tune[..], &["--data", "sites.csv", "--missing", "refuse", "--out", "f"]].concat(), 3, "--missing");
 }
+
+/// No policy stands for a target.
+#[test]
+fn targets_do_not_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for (name, targets) in [("empty", ["x", "", "y"]), ("numbers", ["1.5", "NA", "2"]), ("words", ["x", "none", "y"])] {
+        let rows: Vec<String> = (0..12).map(|row| format!("{row},{}\n", targets[row % 3])).collect();
+        fs::write(dir.join(name).with_extension("csv"), format!("a,target\n{}", rows.concat())).unwrap();
+    }
+    for missing in ["refuse", "mean", "drop"] {
+        let refuses = |data, needle| refused(dir, &["train", "--data", data, "--missing", missing], 3, needle);
+        assert!(refuses("empty.csv", "line 3, column \"target\"").contains("found nothing"));
+        refuses("numbers.csv", "\"NA\"");
+        if missing != "refuse" {
+            refuses("words.csv", "line 3, column \"target\"");
+        }
+    }
+    ok(dir, &["train", "--data", "words.csv", "--net", "dense(3)", "--epochs", "1", "--quiet"]);
+    assert!(ok(dir, &["inspect", "run"]).contains("classes none, x, y"));
+}

@@ -227,6 +227,9 @@ impl<'a> Builder<'a> {
             for &c in &self.plan.targets {
                 let label = text(&self.file, place, c, field(c))?;
                 let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+                if label.is_empty() || missing(label) {
+                    return Err(problem(CellProblem::NoTarget { found: clip(label.as_bytes()) }));
+                }
                 labels.push_text(label).map_err(problem)?;
             }
         }

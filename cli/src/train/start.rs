@@ -44,6 +44,10 @@ impl Plan {
         let Some(from) = options.from.clone() else {
             return Ok(Self { options, origin: Origin::New, out: folder(out)? });
         };
+        if given.init.is_some() {
+            let message = "--init makes new weights, --from brings them: choose one";
+            return Err(Failure::new(Kind::Usage, message));
+        }
         let from = model::file_of(&from, "checkpoint.safetensors")?;
         let bytes = model::bytes(&from)?;
         model::check_is_checkpoint(&from, &bytes)?;
