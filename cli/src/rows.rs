@@ -1,6 +1,7 @@
 //! From data files to the three sets of a run: training, validation, test.
 
 use evenkeel::data::SparseDataset;
+use evenkeel::train::Link;
 use evenkeel::{Dataset, Labels, Loss};
 
 use crate::data::{self, Categorical, Encoding, Header, Table, Target, TargetColumn, Task};
@@ -193,6 +194,14 @@ fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure>
         },
         Some(Target::Values { values, cols, .. }) => {
             let loss = asked.unwrap_or(Loss::MeanSquaredError);
+            if *cols == 1 && loss.link() == Link::Softmax {
+                let message = format!(
+                    "--loss {} wants a probability for each class, the data has one target a row: name all their columns \
+                     with --target, or take --loss cross-entropy for classes",
+                    LossName(loss)
+                );
+                return Err(Failure::new(Kind::Usage, message));
+            }
             let outside = values.iter().position(|value| !loss.takes(*value));
             if let (Loss::BinaryCrossEntropy, Some(at)) = (loss, outside) {
                 let (row, value) = (at / cols, values[at]);

@@ -335,3 +335,18 @@ fn options_beside_those_of_a_file() {
     assert!(config("b").contains("momentum = 0.5"), "{}", config("b"));
     refused(dir, &["train", "--config", "base.toml", "--optimizer", "adam", "--momentum", "0.5"], 2, "--optimizer sgd");
 }
+
+/// The softmax of one output is 1 whatever it learns.
+#[test]
+fn a_distribution_has_several_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let rows: Vec<String> = (0..30).map(|row| format!("{row},{},{}\n", row % 2, 1 - row % 2)).collect();
+    std::fs::write(dir.join("shares.csv"), format!("a,p,q\n{}", rows.concat())).unwrap();
+    for loss in ["soft-cross-entropy", "kl-div"] {
+        let train = ["train", "--data", "shares.csv", "--epochs", "1", "--quiet", "--loss", loss];
+        refused(dir, &[&train[..], &["--target", "p"]].concat(), 2, "a probability for each class");
+        ok(dir, &[&train[..], &["--target", "p,q"]].concat());
+        refused(dir, &["eval", "run", "--data", "shares.csv", "--target", "p"], 2, "a probability for each class");
+    }
+}

@@ -164,6 +164,30 @@ fn weights_take_their_columns_along() {
     refused(dir, &[&tune[..], &["--data", "sites.csv", "--missing", "refuse", "--out", "f"]].concat(), 3, "--missing");
 }
 
+/// An input of the model is nothing else, and not the column of its name that was left out.
+#[test]
+fn inputs_of_a_model_and_columns_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let rows: Vec<String> = (0..60).map(|row| format!("{},{},{},{}\n", row % 7, row % 5, row % 3, row % 2)).collect();
+    fs::write(dir.join("twins.csv"), format!("a,b,a,target\n{}", rows.concat())).unwrap();
+    fs::write(dir.join("plain.csv"), format!("left,b,a,target\n{}", rows.concat())).unwrap();
+    for (data, out) in [("twins.csv", "twins"), ("plain.csv", "plain")] {
+        trained(dir, out, &["--data", data, "--ignore", "1", "--epochs", "3"]);
+        ok(dir, &["train", "--from", out, "--epochs", "5", "--quiet"]);
+    }
+    let network = |out: &str| fs::read(dir.join(out).join("model.safetensors")).unwrap();
+    assert!(network("twins") == network("plain"));
+    let predict = |run, data| ok(dir, &["predict", run, "--data", data, "--ignore", "1"]);
+    assert_eq!(predict("twins", "twins.csv"), predict("plain", "plain.csv"));
+    refused(dir, &["predict", "plain", "--data", "plain.csv", "--ignore", "b"], 3, "both ignored and an input");
+    let tune =
+        ["train", "--from", "plain/model.safetensors", "--data", "plain.csv", "--ignore", "left", "--out", "new"];
+    for (option, value) in [("--test-group", "b=1"), ("--weight-column", "b")] {
+        refused(dir, &[&tune[..], &[option, value]].concat(), 3, "and an input of the model");
+    }
+}
+
 /// No policy stands for a target.
 #[test]
 fn targets_do_not_miss() {
