@@ -43,7 +43,7 @@ const SCOPE: Scope = Scope::last_dense(&NETWORK, 1);
 const TUNING: Plan = NETWORK.plan_in(SCOPE, 1);
 
 const OPTIONS: Options<'_> = Options {
-    precision: evenkeel::export::pack::Precisions::All(evenkeel::export::Precision::F16),
+    precision: evenkeel::export::Precisions::All(evenkeel::export::Precision::F16),
     standardisation: None,
     class_names: &["wave", "circle", "rest"],
     note: "",

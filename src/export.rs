@@ -4,10 +4,11 @@
 //!
 //! On a device, [`write_image`] folds what was just fine-tuned into a buffer of [`image_len`] bytes, and [`refold`] trains
 //! the last layers of an image that was folded before; with a heap,
-//! [`export`] returns the bytes and a report.
+//! `export` returns the bytes and a report.
 
 mod error;
 pub mod fold;
+pub mod layout;
 pub mod narrow;
 #[cfg(feature = "alloc")]
 mod owned;
@@ -19,8 +20,9 @@ pub use owned::{Report, export};
 
 pub use error::FoldError;
 pub use fold::Standardisation;
+pub use layout::{Options, Precisions, image_len};
 pub use narrow::{Narrowing, Precision};
-pub use pack::{DenseReport, Options, Precisions, image_len, write_image};
+pub use pack::{DenseReport, write_image};
 
 use crate::error::{Error, check_len};
 

@@ -26,7 +26,6 @@ use crate::train::schedule::PlateauState;
 use crate::train::{Averaging, Buffers, EarlyStopping, Loss, Moment, Schedule, Score, Session, StopState, Targets};
 use averaged::recalibrate;
 use error::located;
-use observer::Listener;
 use score::{Gather, check_data, evaluate};
 pub(crate) use trainer::check_trainer;
 
@@ -35,7 +34,7 @@ pub use error::FitError;
 pub use finder::{RateCurve, RatePoint, RateSearch};
 pub use folds::{CrossValidation, FoldResult, cross_validate, mean_and_deviation};
 pub use history::{EpochRecord, Event, Finish, History, Monitor};
-pub use observer::{BatchEnd, EpochEnd, Observer};
+pub use observer::{BatchEnd, EpochEnd, Listener, Observer};
 pub use outputs::score_outputs;
 pub use trainer::Trainer;
 
@@ -113,7 +112,7 @@ impl Run {
     /// As [`fit`](Self::fit), with every hook of an [`Observer`].
     ///
     /// # Errors
-    /// As [`advance_observed`](Self::advance_observed).
+    /// As [`advance`](Self::advance).
     pub fn fit_observed<P: Split>(
         &mut self,
         train: View<'_>,
@@ -121,7 +120,7 @@ impl Run {
         split: &P,
         observer: &mut dyn Observer,
     ) -> Result<Finish, FitError> {
-        let finish = self.advance_observed(train, validation, split, observer)?;
+        let finish = self.advance(train, validation, split, observer)?;
         if finish != Finish::Interrupted {
             self.restore_best();
         }
@@ -155,29 +154,15 @@ impl Run {
         params
     }
 
-    /// As [`fit`](Self::fit), but leaves the weights of the last epoch: the run can be stored and, with more epochs or
+    /// As [`fit_observed`](Self::fit_observed), but leaves the weights of the last epoch: the run can be stored and, with more epochs or
     /// more patience, go on with the bits of one that had them from the start (more epochs under a cosine schedule are
     /// another schedule, though: the rates so far would have been others).
     ///
     /// # Errors
     /// [`FitError::Setup`] before the first step if data, loss and network do not fit together,
-    /// [`FitError::NonFinite`] if training diverges.
+    /// [`FitError::NonFinite`] if training diverges, [`FitError::Parameter`] for an observer's learning rate that is negative
+    /// or not finite.
     pub fn advance<P: Split>(
-        &mut self,
-        train: View<'_>,
-        validation: Option<View<'_>>,
-        split: &P,
-        observer: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Finish, FitError> {
-        self.advance_observed(train, validation, split, &mut Listener(observer))
-    }
-
-    /// As [`advance`](Self::advance), with every hook of an [`Observer`].
-    ///
-    /// # Errors
-    /// As [`advance`](Self::advance), and [`FitError::Parameter`] for an observer's learning rate that is negative or not
-    /// finite.
-    pub fn advance_observed<P: Split>(
         &mut self,
         train: View<'_>,
         validation: Option<View<'_>>,

@@ -51,6 +51,7 @@ mod message;
 mod op;
 #[cfg(feature = "alloc")]
 mod owned;
+mod read;
 pub mod uses;
 
 pub use crc::checksum;
@@ -188,10 +189,10 @@ impl<'a> Image<'a> {
     pub(crate) const fn checked_before(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
-            ops: check::u32_at(bytes, at::OPS) as usize,
-            inputs: check::u32_at(bytes, at::INPUTS) as usize,
-            outputs: check::u32_at(bytes, at::OUTPUTS) as usize,
-            scratch_width: check::u32_at(bytes, at::SCRATCH) as usize,
+            ops: read::u32_at(bytes, at::OPS) as usize,
+            inputs: read::u32_at(bytes, at::INPUTS) as usize,
+            outputs: read::u32_at(bytes, at::OUTPUTS) as usize,
+            scratch_width: read::u32_at(bytes, at::SCRATCH) as usize,
         }
     }
 
@@ -246,7 +247,7 @@ impl<'a> Image<'a> {
     /// Whether the standardisation of the inputs is folded in: then the network takes raw values.
     #[must_use]
     pub const fn is_standardised(&self) -> bool {
-        check::u32_at(self.bytes, at::FLAGS) & STANDARDISED != 0
+        read::u32_at(self.bytes, at::FLAGS) & STANDARDISED != 0
     }
 
     /// Number of operations.
@@ -278,10 +279,10 @@ impl<'a> Image<'a> {
     /// out empty, and the kernels refuse them.
     fn op(&self, record: Record) -> Op<'a> {
         let Record { inputs, outputs, activation, .. } = record;
-        let vector = |offset| cast(check::section(self.bytes, offset, vector_bytes(outputs)));
+        let vector = |offset| cast(read::section(self.bytes, offset, vector_bytes(outputs)));
         match (record.kind, activation) {
             (Kind::Dense { f16 }, _) => {
-                let weights = check::section(self.bytes, record.weights, weight_bytes(inputs, outputs, f16));
+                let weights = read::section(self.bytes, record.weights, weight_bytes(inputs, outputs, f16));
                 let weights = if f16 { Weights::F16(cast(weights)) } else { Weights::F32(cast(weights)) };
                 let bias = if record.bias == 0 { None } else { Some(vector(record.bias)) };
                 Op::Dense { inputs, outputs, weights, bias, activation }
@@ -306,25 +307,25 @@ impl<'a> Image<'a> {
     /// The stored checksum: two images with the same one are the same, unless somebody meant them to look so.
     #[must_use]
     pub const fn checksum(&self) -> u32 {
-        check::u32_at(self.bytes, at::CHECKSUM)
+        read::u32_at(self.bytes, at::CHECKSUM)
     }
 
     /// Number of class names: 0, or the number of outputs.
     #[must_use]
     pub const fn classes(&self) -> usize {
-        check::metadata(self.bytes).0
+        read::metadata(self.bytes).0
     }
 
     /// The names of the outputs: none, or as many as there are outputs.
     pub fn class_names(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
-        let (count, mut texts) = check::metadata(self.bytes);
+        let (count, mut texts) = read::metadata(self.bytes);
         (0..count).map(move |_| texts.take().unwrap_or(""))
     }
 
     /// The name of output `class`, if outputs have names.
     #[must_use]
     pub const fn class_name(&self, class: usize) -> Option<&'a str> {
-        let (count, mut texts) = check::metadata(self.bytes);
+        let (count, mut texts) = read::metadata(self.bytes);
         if class >= count {
             return None;
         }
@@ -339,7 +340,7 @@ impl<'a> Image<'a> {
     /// The free text, for instance where the network comes from.
     #[must_use]
     pub fn note(&self) -> &'a str {
-        let (count, mut texts) = check::metadata(self.bytes);
+        let (count, mut texts) = read::metadata(self.bytes);
         for _ in 0..count {
             texts.take();
         }

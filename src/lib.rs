@@ -1,7 +1,7 @@
 //! Train, fold and run dense neural networks on any CPU, with the same bits everywhere.
 //!
-//! The flow, top to bottom: [`data`] yields rows, [`plan`] lays out memory, [`train`] changes parameters through
-//! [`kernels`], [`fit`] repeats that until it is time to stop, [`metrics`] say what came of it, [`export`] folds batch norms
+//! The flow, top to bottom: `data` yields rows, [`plan`] lays out memory, [`train`] changes parameters through
+//! [`kernels`], `fit` repeats that until it is time to stop, [`metrics`] say what came of it, [`export`] folds batch norms
 //! and packs an [`image`], [`infer`] runs the image. `examples/quickstart.rs` is that flow on one page.
 //!
 //! ```
@@ -28,7 +28,7 @@
 //! |---|---|---|
 //! | core | none, `ffi` | kernels, the training step, folding, images, inference: no heap, no OS, caller-owned memory; C |
 //! | | `toolbox` | optimisers, penalties, losses, layers and activations beyond the basic ones; part of `alloc` |
-//! | alloc | `alloc` | the owned [`Mlp`], data sets, [`Trainer`] with history, export to bytes |
+//! | alloc | `alloc` | the owned `Mlp`, data sets, `Trainer` with history, export to bytes |
 //! | std | `std` (default), `rayon` (default), `safetensors` | threads, choice of the CPU level at run time, checkpoints |
 //!
 //! A module uses its own ring or an inner one.

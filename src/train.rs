@@ -83,12 +83,12 @@ use crate::layer::{Layer, Network};
 pub use arrays::Arrays;
 pub use average::{Averager, Averaging};
 pub use batch::{AnyBatch, Inputs, ListBatch};
-#[cfg(feature = "alloc")]
-pub(crate) use forward::batches_seen;
-#[cfg(feature = "safetensors")]
-pub(crate) use forward::set_batches_seen;
 pub use keeper::Keeper;
 pub use loss::{Link, Loss, Mean, Mixed, Score, Targets, Weighted};
+#[cfg(feature = "alloc")]
+pub(crate) use norms::batches_seen;
+#[cfg(feature = "safetensors")]
+pub(crate) use norms::set_batches_seen;
 pub use optim::{Dialect, Optimizer};
 pub use penalty::Constraint;
 pub use rates::LayerRates;

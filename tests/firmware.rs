@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use evenkeel::export::{Options, Precision, export, pack::Precisions};
+use evenkeel::export::{Options, Precision, Precisions, export};
 use evenkeel::image::AlignedBytes;
 use evenkeel::rng::{Purpose, Stream, unit};
 use evenkeel::{Dataset, Error, Image, Init, Labels, Level, Loss, Mlp, Net, Trainer, text};

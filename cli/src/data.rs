@@ -37,7 +37,7 @@ mod write;
 
 pub use disk::StoredRows;
 pub use encode::{Categorical, Encoding, Missing};
-pub use error::{Cell, CellProblem, Error, Place, SvmProblem};
+pub use error::{Cell, CellProblem, Error, PackedProblem, Place, SvmProblem};
 pub use fill::FillError;
 pub use filter::{FilterError, RowFilter};
 pub use source::{Format, Source};

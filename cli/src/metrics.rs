@@ -120,7 +120,9 @@ pub fn measure(
         Labels::Values(targets) if !loss.has_accuracy() => {
             return Ok(Measured::Quantities(metrics::quantities(values, truth(targets, weights), outputs)?));
         }
-        Labels::Values(targets) if outputs == 1 && matches!(loss, Loss::Hinge | Loss::SquaredHinge) => {
+        Labels::Values(targets)
+            if outputs == 1 && matches!(loss, Loss::Hinge | Loss::SquaredHinge | Loss::SoftMargin) =>
+        {
             targets.iter().map(|target| u32::from(*target > 0.0)).collect()
         }
         Labels::Values(targets) if outputs == 1 && targets.iter().all(|target| [0.0, 1.0].contains(target)) => {

@@ -2,9 +2,11 @@
 //!
 //! Showing never stops the training: a closed terminal or a full pipe is ignored.
 
+mod figures;
 pub mod runs;
 
 use crate::history::Epoch;
+use figures::{rate, seconds, short};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -251,32 +253,6 @@ impl Speed {
     }
 }
 
-/// Four significant digits, always about as wide.
-fn short(value: f64) -> String {
-    let size = value.abs();
-    if !value.is_finite() {
-        value.to_string().to_lowercase()
-    } else if size != 0.0 && !(1e-3..1e5).contains(&size) {
-        format!("{value:.3e}")
-    } else if size < 10.0 {
-        format!("{value:.4}")
-    } else {
-        format!("{value:.2}")
-    }
-}
-
-fn seconds(value: f64) -> String {
-    if value < 0.0995 { format!("{:.1} ms", value * 1e3) } else { format!("{value:.2} s") }
-}
-
-fn rate(rows: f64) -> String {
-    match rows {
-        r if r >= 1e6 => format!("{:.2}M rows/s", r / 1e6),
-        r if r >= 1e4 => format!("{:.1}k rows/s", r / 1e3),
-        r => format!("{r:.0} rows/s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,12 +379,5 @@ mod tests {
         p.batch(u32::MAX, f64::NAN);
         p.epoch(&Epoch { epoch: u32::MAX, seconds: f64::NAN, ..epoch(1) }, true);
         drop(p);
-    }
-
-    #[test]
-    fn numbers_stay_short() {
-        let shown: Vec<String> = [0.0, 0.12345, 12.345, 123_456.0, 1e-9, f64::NAN, f64::INFINITY].map(short).into();
-        assert_eq!(shown, ["0.0000", "0.1235", "12.35", "1.235e5", "1.000e-9", "nan", "inf"]);
-        assert_eq!([123.0, 45_678.0, 3.2e6].map(rate), ["123 rows/s", "45.7k rows/s", "3.20M rows/s"]);
     }
 }

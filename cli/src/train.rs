@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use evenkeel::data::View;
-use evenkeel::fit::{Event, Finish, FitError, Run};
+use evenkeel::fit::{Event, Finish, FitError, Listener, Run};
 use evenkeel::host::pool::Pool;
 use evenkeel::interchange::{resume, state_dict};
 use evenkeel::train::Score;
@@ -247,7 +247,7 @@ fn epochs_until_done(saver: &Saver<'_>, sets: &Sets, run: &mut Run, epochs: &mut
             // A run continues with the same bits, so it is stopped for a moment to be saved.
             if save || INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let finish = job.pool.enter(|| run.advance(train, validation, job.pool, &mut observe));
+        let finish = job.pool.enter(|| run.advance(train, validation, job.pool, &mut Listener(&mut observe)));
         if !matches!(finish, Ok(Finish::Interrupted)) || INTERRUPTED.load(Ordering::Relaxed) {
             progress.finish("");
             return Ok(finish?);

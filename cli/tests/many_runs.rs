@@ -286,12 +286,14 @@ fn metrics_of_a_model() {
 
     // Two classes on one output, and quantities.
     std::fs::write(dir.join("people.csv"), people()).unwrap();
-    let args =
-        ["train", "--data", "people.csv", "--ignore", "person", "--loss", "bce", "--net", "dense(8) relu dense(1)"];
-    ok(dir, &[&args[..], &["--epochs", "20", "--lr", "0.03", "--out", "bce", "--quiet"]].concat());
-    let end = last(&ok(dir, &["eval", "bce", "--data", "people.csv", "--json"]));
-    assert!(end["metrics"]["roc_auc"]["macro"].as_f64().unwrap() > 0.9, "{end}");
-    assert!((end["metrics"]["log_loss"].as_f64().unwrap() - end["loss"].as_f64().unwrap()).abs() < 1e-5);
+    for loss in ["bce", "soft_margin"] {
+        let net = "dense(8) relu dense(1)";
+        let args = ["train", "--data", "people.csv", "--ignore", "person", "--loss", loss, "--net", net];
+        ok(dir, &[&args[..], &["--epochs", "20", "--lr", "0.03", "--out", loss, "--quiet"]].concat());
+        let end = last(&ok(dir, &["eval", loss, "--data", "people.csv", "--json"]));
+        assert!(end["metrics"]["roc_auc"]["macro"].as_f64().unwrap() > 0.9, "{end}");
+        assert!((end["metrics"]["log_loss"].as_f64().unwrap() - end["loss"].as_f64().unwrap()).abs() < 1e-5);
+    }
     // Margins can be ranked, but are no probabilities.
     let args =
         ["train", "--data", "people.csv", "--ignore", "person", "--loss", "hinge", "--net", "dense(8) relu dense(1)"];

@@ -194,6 +194,22 @@ fn the_other_commands_and_runs_taken_up() {
     }
 }
 
+/// Long enough to be caught in the middle, with a checkpoint after every epoch.
+const LONG_RUN: [&str; 12] = [
+    "train",
+    "--net",
+    NET,
+    "--quiet",
+    "--epochs",
+    "500",
+    "--patience",
+    "0",
+    "--batch",
+    "8",
+    "--checkpoint-seconds",
+    "0",
+];
+
 /// Killed while it trains: nothing of the spool is left, and the run goes on to the same bits.
 #[test]
 fn killed_and_taken_up() {
@@ -201,20 +217,7 @@ fn killed_and_taken_up() {
     let dir = dir.path();
     files(dir);
     std::fs::create_dir(dir.join("spool")).unwrap();
-    let mut args = vec![
-        "train",
-        "--net",
-        NET,
-        "--quiet",
-        "--epochs",
-        "400",
-        "--patience",
-        "0",
-        "--batch",
-        "8",
-        "--checkpoint-seconds",
-        "0",
-    ];
+    let mut args = LONG_RUN.to_vec();
     args.extend(["--data", "all.csv", "--ignore", "colour,place,weight,person", "--missing", "median"]);
     ok(dir, &[&args[..], &["--out", "whole"]].concat());
     args.extend(["--out", "killed", "--stream", "--spool", "spool"]);
@@ -242,20 +245,7 @@ fn a_file_that_becomes_shorter() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     files(dir);
-    let mut args = vec![
-        "train",
-        "--net",
-        NET,
-        "--quiet",
-        "--epochs",
-        "500",
-        "--patience",
-        "0",
-        "--batch",
-        "8",
-        "--checkpoint-seconds",
-        "0",
-    ];
+    let mut args = LONG_RUN.to_vec();
     args.extend(["--data", "x.npy", "--labels", "y.npy", "--swa", "2"]);
     ok(dir, &[&args[..], &["--out", "whole"]].concat());
     args.extend(["--out", "cut", "--stream"]);

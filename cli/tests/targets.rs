@@ -121,13 +121,15 @@ fn every_loss() {
         "multi-margin(0.5)",
         "squared-multi-margin",
     ];
-    let pairs = ["bce", "bce(0.1)", "binary-focal(2, 0.25)", "hinge", "squared_hinge"];
+    let pairs = ["bce", "bce(0.1)", "binary-focal(2, 0.25)", "hinge", "squared_hinge", "soft-margin"];
     let values = [
         "mse",
         "mae",
         "huber(0.5)",
         "smooth_l1",
         "log-cosh",
+        "mape",
+        "msle",
         "quantile(tau=0.9)",
         "poisson",
         "kl-div",

@@ -16,7 +16,7 @@ use crate::train::{Inputs, Targets};
 /// is computed from them: a run has the bits of the same rows in memory. Keras' `PyDataset` and PyTorch's `Dataset` stand
 /// in the same place.
 ///
-/// [`RowFile`](crate::host::rows::RowFile) reads a file of plain `f32` rows.
+/// `host::rows::RowFile` reads a file of plain `f32` rows.
 pub trait RowSource: fmt::Debug + Sync {
     /// Number of rows.
     fn rows(&self) -> usize;

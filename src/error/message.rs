@@ -75,8 +75,8 @@ impl fmt::Display for Error {
             }
             Error::Target { row, value, loss } => {
                 let wanted = match loss {
-                    "hinge" | "squared_hinge" => "-1 or 0, and 1",
-                    "poisson" | "poisson_full" | "poisson_rate" | "poisson_rate_full" => "0 or more",
+                    "hinge" | "squared_hinge" | "soft_margin" => "-1 or 0, and 1",
+                    "msle" | "poisson" | "poisson_full" | "poisson_rate" | "poisson_rate_full" => "0 or more",
                     _ => "0 to 1",
                 };
                 write!(f, "row {row} has target {value}: the loss {loss} wants {wanted}")

@@ -9,9 +9,8 @@ use crate::error::Error;
 use crate::layer::{BatchNorm, Dialect, Layer, padded};
 use crate::memory::Buffer;
 use crate::model::Mlp;
-use crate::plan::Scope;
 use crate::split::Split;
-use crate::train::{Averager, Averaging, Buffers, Session, Targets, batches_seen};
+use crate::train::{Averager, Averaging, Session, Targets, batches_seen};
 
 /// Averaged weights, with running statistics of their own.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,28 +96,18 @@ impl Mlp {
         let network = self.network();
         let data = View { inputs, features: network.inputs(), targets: Targets::Values(&[]) };
         check_standardize(self)?;
-        let lists = inputs.lists();
+        let lists = inputs.lists().is_some();
         inputs.check(network.inputs())?;
-        if lists.is_some() {
+        if lists {
             check_lists(self)?;
         }
         let batches = Batches::plan(data.rows(), batch.min(data.rows().max(1)), network.has_batch_norm())?;
         let capacity = batches.largest();
-        let plan = network.plan_in(Scope { lists: lists.is_some(), ..Scope::ALL }, capacity);
-        let (mut params, mut state) = (self.params.clone(), self.state.clone());
-        let mut gradients = Buffer::zeros(plan.trained);
-        let mut work = Buffer::zeros(plan.work_len());
-        let buffers = Buffers {
-            params: &mut params,
-            state: &mut state,
-            gradients: &mut gradients,
-            moments: &mut [],
-            work: &mut work,
-        };
-        let mut session = Session::planned(network, plan, buffers, level, split)?;
-        let mut gather = Gather::new(self.standardize.clone(), data.features, capacity, lists.is_some());
-        recalibrate(&mut session, &mut gather, &data, &batches)?;
-        self.state = state;
+        let mut gather = Gather::new(self.standardize.clone(), data.features, capacity, lists);
+        self.state = self.with_session(level, split, lists, capacity, |session| {
+            recalibrate(session, &mut gather, &data, &batches)?;
+            Ok(session.weights().1.into())
+        })?;
         Ok(())
     }
 

@@ -95,7 +95,7 @@ impl RateSearch {
         };
         let mut run = Run::new(model.clone(), trainer)?;
         let mut curve = self.observer();
-        match run.advance_observed(train, None, split, &mut curve) {
+        match run.advance(train, None, split, &mut curve) {
             Ok(_) => {}
             Err(FitError::NonFinite { .. }) => curve.diverged = true,
             Err(error) => return Err(error),

@@ -125,8 +125,14 @@ impl<'a> Observer for Vec<&'a mut (dyn Observer + 'a)> {
     }
 }
 
-/// A closure that hears [`Event`]s.
-pub(super) struct Listener<'a>(pub(super) &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>);
+/// An observer made of a closure that hears [`Event`]s.
+pub struct Listener<'a>(pub &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>);
+
+impl core::fmt::Debug for Listener<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Listener")
+    }
+}
 
 impl Observer for Listener<'_> {
     fn batch_ends(&mut self, batch: &BatchEnd) -> ControlFlow<()> {

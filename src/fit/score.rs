@@ -169,15 +169,17 @@ impl Mlp {
     /// Rows evaluated at once by [`score`](Mlp::score) and [`predict`](Mlp::predict): no result depends on it.
     const ROWS: usize = 256;
 
-    fn with_session<P: Split, T>(
+    /// A session over copies of the weights, for up to `rows` rows at once.
+    pub(super) fn with_session<P: Split, T>(
         &self,
         level: Level,
         split: &P,
         lists: bool,
+        rows: usize,
         then: impl FnOnce(&mut Session<'_, P>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let network = self.network();
-        let plan = network.plan_in(Scope { lists, ..Scope::ALL }, Self::ROWS);
+        let plan = network.plan_in(Scope { lists, ..Scope::ALL }, rows);
         let (mut params, mut state) = (self.params.clone(), self.state.clone());
         let mut gradients = Buffer::zeros(params.len());
         let mut work = Buffer::zeros(plan.work_len());
@@ -199,7 +201,8 @@ impl Mlp {
         check_data(self, &data, loss)?;
         let lists = data.inputs.lists().is_some();
         let mut gather = Gather::new(self.standardize.clone(), data.features, Self::ROWS, lists);
-        self.with_session(level, split, lists, |session| evaluate(session, &mut gather, &data, loss, Self::ROWS))
+        let rows = Self::ROWS;
+        self.with_session(level, split, lists, rows, |session| evaluate(session, &mut gather, &data, loss, rows))
     }
 
     /// Raw outputs of the unfolded network for rows of inputs: rows of as many values as the network has outputs.
@@ -233,7 +236,7 @@ impl Mlp {
         }
         let data = View { inputs, features, targets: Targets::Values(&[]) };
         let mut gather = Gather::new(self.standardize.clone(), features, Self::ROWS, lists);
-        self.with_session(level, split, lists, |session| {
+        self.with_session(level, split, lists, Self::ROWS, |session| {
             let mut all = alloc::vec![0.0; data.rows() * outputs];
             let rows: Vec<u32> = (0..data.rows() as u32).collect();
             for (rows, out) in rows.chunks(Self::ROWS).zip(all.chunks_mut(Self::ROWS * outputs)) {

@@ -93,7 +93,7 @@ fn towards_body<S: Simd>(s: S, factor: f32, weights: &[f32], average: &mut [f32]
     last_average.copy_from_slice(&rest[..last_average.len()]);
 }
 
-/// An average in an array of the caller: the device's form. [`Trainer`](crate::Trainer) has a field for it.
+/// An average in an array of the caller: the device's form. `Trainer` has a field for it.
 ///
 /// ```
 /// use evenkeel::train::{Averager, Averaging, Batch, Buffers, Moment, Rules, Session};

@@ -1,7 +1,7 @@
 //! Running statistics estimated anew, for weights that have changed since they were collected: averaged weights, or those of a
 //! network that goes to other data.
 
-use super::forward::set_batches_seen;
+use super::norms::set_batches_seen;
 use super::{AnyBatch, Inputs, Moment, Session, Targets, norms};
 use crate::error::{Error, check_len};
 use crate::layer::padded;

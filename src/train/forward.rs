@@ -286,7 +286,7 @@ impl<P: Split> Pass<'_, P> {
                 }
                 let (cache, corrections) = norms::split_renorm(cache, width);
                 if !uses_batch {
-                    let (mean, var) = running(node.state.of(state), width);
+                    let (mean, var) = norms::running(node.state.of(state), width);
                     batchnorm::freeze(level, bn.eps, mean, var, cache)?;
                 }
                 let (gamma, beta) = match renorm {
@@ -370,26 +370,6 @@ impl<P: Split> Pass<'_, P> {
         }
         Ok(())
     }
-}
-
-/// Running mean and variance of a batch norm's state.
-pub(crate) fn running(state: &[f32], width: usize) -> (&[f32], &[f32]) {
-    (&state[..width], &state[width..2 * width])
-}
-
-/// How many batches a batch norm has seen: two parts of 24 bits, each exact in an `f32`.
-#[must_use]
-pub(crate) fn batches_seen(state: &[f32]) -> u64 {
-    let count = &state[state.len() - LANES..];
-    (count[1] as u64) << 24 | count[0] as u64
-}
-
-/// Writes the count that [`batches_seen`] reads.
-pub(crate) fn set_batches_seen(state: &mut [f32], batches: u64) {
-    let at = state.len() - LANES;
-    let batches = batches.min((1 << 48) - 1);
-    state[at] = (batches & 0xff_ffff) as f32;
-    state[at + 1] = (batches >> 24) as f32;
 }
 
 /// The layer whose output first was not finite, for a loss that is not.

@@ -19,11 +19,14 @@
 //! | `binary_focal(gamma=2, alpha=none)` | that, times `(t (1 - p) + (1 - t) p)^gamma`; with `alpha` times `alpha t + (1 - alpha) (1 - t)` | `torchvision.ops.sigmoid_focal_loss` | `BinaryFocalCrossentropy` | 0 to 1 | logits |
 //! | `hinge` | `max(1 - y z, 0)`, `y` = ±1 | | `Hinge` | -1 or 0, and 1 | values |
 //! | `squared_hinge` | that, squared | | `SquaredHinge` | -1 or 0, and 1 | values |
+//! | `soft_margin` | `log(1 + e^(-y z))`, `y` = ±1 | `SoftMarginLoss` | | -1 or 0, and 1 | logits |
 //! | `mse` | `d²` | `MSELoss` | `MeanSquaredError` | values | values |
 //! | `mae` | the size of `d` | `L1Loss` | `MeanAbsoluteError` | values | values |
 //! | `huber(delta=1)` | `d² / 2` up to `delta`, then `delta (abs d - delta / 2)` | `HuberLoss` | `Huber` | values | values |
 //! | `smooth_l1(beta=1)` | `d² / (2 beta)` up to `beta`, then `abs d - beta / 2` | `SmoothL1Loss` | | values | values |
 //! | `log_cosh` | `log cosh d` | | `LogCosh` | values | values |
+//! | `mape` | `100 abs d / max(abs t, 1e-7)` | | `MeanAbsolutePercentageError` | values, best none near 0 | values |
+//! | `msle` | `(log(1 + max(z, 1e-7)) - log(1 + max(t, 1e-7)))²` | | `MeanSquaredLogarithmicError` | 0 or more | positive values, as of softplus |
 //! | `quantile(tau=0.5)` | `-tau d` below the target, `(1 - tau) d` above | | | values | values |
 //! | `poisson` | `e^z - t z` | `PoissonNLLLoss` | | 0 or more | logarithms of rates |
 //! | `poisson_full` | that plus `t log t - t + log(2 π t) / 2` where `t > 1` | `PoissonNLLLoss(full=True)` | | 0 or more | logarithms of rates |
@@ -31,11 +34,12 @@
 //! | `poisson_rate_full(eps=1e-8)` | that plus the same | `PoissonNLLLoss(log_input=False, full=True)` | | 0 or more | rates |
 //!
 //! Focal: Lin et al. 2017. Huber 1964. Quantile (pinball) loss: Koenker and Bassett 1978. Multi-margin: Crammer and Singer
-//! 2001, Weston and Watkins 1999. What `full` adds is Stirling's approximation of `log t!`: it changes the loss, not its gradient. Label smoothing: Szegedy et al. 2016. Where two branches of a loss meet in a kink, the
-//! gradient is 0 or that of one of them.
+//! 2001, Weston and Watkins 1999. What `full` adds is Stirling's approximation of `log t!`: it changes the loss, not its
+//! gradient. Label smoothing: Szegedy et al. 2016. The bounds of 1e-7 are Keras' `epsilon()`: outputs up to it have no gradient
+//! under `msle`. Where two branches of a loss meet in a kink, the gradient is 0 or that of one of them.
 //!
 //! Hits (accuracy): with a class, whether the largest output is its own; of distributions, whether output and target are
-//! largest at the same place; of `bce`, `binary_focal` and the two hinges, the share of outputs on their target's side, above
+//! largest at the same place; of `bce`, `binary_focal`, the two hinges and `soft_margin`, the share of outputs on their target's side, above
 //! 0 for a target above 1/2. The others have none ([`Loss::has_accuracy`]).
 //!
 //! ```
@@ -120,6 +124,11 @@ pub enum Loss {
     },
     /// `log cosh` of the differences.
     LogCosh,
+    /// Keras': mean of the differences' sizes in percent of the targets', which count as at least 1e-7.
+    MeanAbsolutePercentageError,
+    /// Keras': mean of the squared differences of `log(1 + x)`, outputs and targets being at least 1e-7. An output up to that
+    /// has no gradient, so the network should end with positive values.
+    MeanSquaredLogarithmicError,
     /// The pinball loss, smallest at the `tau`-quantile of the targets.
     Quantile {
         /// Between 0 and 1.
@@ -143,6 +152,9 @@ pub enum Loss {
     Hinge,
     /// Its square.
     SquaredHinge,
+    /// PyTorch's margin loss without a kink, that of logistic regression; targets ±1 (0 counts as -1). The network ends with
+    /// plain logits.
+    SoftMargin,
     /// Keras' margin between a class and its nearest rival.
     CategoricalHinge,
     /// PyTorch's margin between a class and all others, `p = 1`.
@@ -197,6 +209,7 @@ impl Loss {
                 | Loss::BinaryFocal { .. }
                 | Loss::Hinge
                 | Loss::SquaredHinge
+                | Loss::SoftMargin
         )
     }
 
@@ -209,9 +222,10 @@ impl Loss {
             | Loss::SoftCrossEntropy { .. }
             | Loss::KlDivergence
             | Loss::Focal { .. } => Link::Softmax,
-            Loss::BinaryCrossEntropy | Loss::SmoothedBinaryCrossEntropy { .. } | Loss::BinaryFocal { .. } => {
-                Link::Sigmoid
-            }
+            Loss::BinaryCrossEntropy
+            | Loss::SmoothedBinaryCrossEntropy { .. }
+            | Loss::BinaryFocal { .. }
+            | Loss::SoftMargin => Link::Sigmoid,
             _ => Link::None,
         }
     }
@@ -237,10 +251,12 @@ impl Loss {
             | Loss::SoftCrossEntropy { .. }
             | Loss::KlDivergence
             | Loss::BinaryFocal { .. } => (0.0..=1.0).contains(&target),
-            Loss::Hinge | Loss::SquaredHinge => matches!(target, -1.0 | 0.0 | 1.0),
-            Loss::Poisson | Loss::PoissonFull | Loss::PoissonRate { .. } | Loss::PoissonRateFull { .. } => {
-                target >= 0.0
-            }
+            Loss::Hinge | Loss::SquaredHinge | Loss::SoftMargin => matches!(target, -1.0 | 0.0 | 1.0),
+            Loss::MeanSquaredLogarithmicError
+            | Loss::Poisson
+            | Loss::PoissonFull
+            | Loss::PoissonRate { .. }
+            | Loss::PoissonRateFull { .. } => target >= 0.0,
             _ => true,
         }
     }
@@ -248,7 +264,7 @@ impl Loss {
     /// Whether targets between two others are targets too, so that rows can be mixed.
     #[must_use]
     pub const fn mixes(&self) -> bool {
-        !matches!(self, Loss::Hinge | Loss::SquaredHinge)
+        !matches!(self, Loss::Hinge | Loss::SquaredHinge | Loss::SoftMargin)
     }
 
     /// Whether the loss's own figures are in their range.

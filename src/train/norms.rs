@@ -1,7 +1,7 @@
 //! The modes of a batch norm that trains: ghost batches, batch renormalisation, and how the running statistics follow.
 
 use super::Moment;
-use super::forward::{InPlace, Pass, batches_seen, running, set_batches_seen};
+use super::forward::{InPlace, Pass};
 use crate::TOOLBOX;
 use crate::error::Error;
 use crate::kernels::batchnorm;
@@ -223,4 +223,24 @@ pub(super) fn update_running(
         }
     }
     Ok(())
+}
+
+/// Running mean and variance of a batch norm's state.
+pub(crate) fn running(state: &[f32], width: usize) -> (&[f32], &[f32]) {
+    (&state[..width], &state[width..2 * width])
+}
+
+/// How many batches a batch norm has seen: two parts of 24 bits, each exact in an `f32`.
+#[must_use]
+pub(crate) fn batches_seen(state: &[f32]) -> u64 {
+    let count = &state[state.len() - LANES..];
+    (count[1] as u64) << 24 | count[0] as u64
+}
+
+/// Writes the count that [`batches_seen`] reads.
+pub(crate) fn set_batches_seen(state: &mut [f32], batches: u64) {
+    let at = state.len() - LANES;
+    let batches = batches.min((1 << 48) - 1);
+    state[at] = (batches & 0xff_ffff) as f32;
+    state[at + 1] = (batches >> 24) as f32;
 }

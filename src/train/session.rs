@@ -165,7 +165,7 @@ impl<'m, P: Split> Session<'m, P> {
                 if rows == 1 {
                     return Err(Error::BatchOfOne);
                 }
-            } else if forward::batches_seen(node.state.of(self.buffers.state)) == 0 {
+            } else if norms::batches_seen(node.state.of(self.buffers.state)) == 0 {
                 return Err(Error::NeverUpdated { layer: node.index });
             }
         }

@@ -1,7 +1,7 @@
 //! The last layers of an image are trained, and inference goes on with them.
 
 use evenkeel::export::refold::{RefoldError, read_tail, tail_layers, tail_len};
-use evenkeel::export::{FoldError, Narrowing, Options, Precision, pack::Precisions, write_image};
+use evenkeel::export::{FoldError, Narrowing, Options, Precision, Precisions, write_image};
 use evenkeel::image::{Aligned, AlignedBytes, ImageMut, Op, Weights};
 use evenkeel::train::{Arrays, Batch, Moment, Rules, Session, Targets};
 use evenkeel::{Error, Image, Level, Loss, Net, Network, Optimizer, Serial};

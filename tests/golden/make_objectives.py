@@ -115,6 +115,10 @@ LATER = [
     ("poisson_full", "torch PoissonNLLLoss(full=True)", "counts", lambda z, t: F.poisson_nll_loss(z, t, full=True)),
     ("poisson_rate_full(0.00000001)", "torch PoissonNLLLoss(log_input=False, full=True)", "rates",
      lambda z, t: F.poisson_nll_loss(z, t, log_input=False, full=True, eps=1e-8)),
+    ("mape", "keras MeanAbsolutePercentageError", "values", of_keras(KL.MeanAbsolutePercentageError())),
+    ("msle", "keras MeanSquaredLogarithmicError", "rates", of_keras(KL.MeanSquaredLogarithmicError())),
+    ("msle", "keras MeanSquaredLogarithmicError of outputs below 0", "counts", of_keras(KL.MeanSquaredLogarithmicError())),
+    ("soft_margin", "torch SoftMarginLoss", "signs", F.soft_margin_loss),
 ]
 
 
@@ -138,6 +142,15 @@ WEIGHTED = [
      lambda z, t, w: KL.KLDivergence()(t, softmax(z), sample_weight=w)),
     ("cosine_similarity", "keras sample_weight", "directions", "rows", keras_weighted(lambda reduction: KL.CosineSimilarity(reduction=reduction))),
     ("hinge", "keras sample_weight", "signs", "rows", keras_weighted(lambda reduction: KL.Hinge(reduction=reduction))),
+]
+
+LATER_WEIGHTED = [
+    ("mape", "keras sample_weight", "values", "rows",
+     keras_weighted(lambda reduction: KL.MeanAbsolutePercentageError(reduction=reduction))),
+    ("msle", "keras sample_weight, mean_with_sample_weight", "rates", "weights",
+     keras_weighted(lambda reduction: KL.MeanSquaredLogarithmicError(reduction=reduction), "weights")),
+    ("soft_margin", "torch SoftMarginLoss, reduction none, times weights", "signs", "rows",
+     lambda z, t, w: (F.soft_margin_loss(z, t, reduction="none") * w[:, None]).mean()),
 ]
 
 # Mixed classes: share of the first, and the plain loss of the two-target criterion of the authors' code.
@@ -220,6 +233,24 @@ def make_losses():
         for shape in shapes(kind):
             store(key, shape, call, *draw(rng, kind, *SHAPES[shape]))
         rows.append({"key": key, "loss": text, "library": library, "shapes": shapes(kind)})
+    for number, (text, library, kind, mean, call) in enumerate(LATER_WEIGHTED):
+        key = f"lw{number}"
+        for shape in shapes(kind):
+            z, t = draw(rng, kind, *SHAPES[shape])
+            weights = (rng.random(len(z)) * 3).astype(np.float32)
+            store(key, shape, call, z, t, weights, w=weights)
+        rows.append({"key": key, "loss": text, "library": library, "shapes": shapes(kind), "mean": mean})
+    # Classes' weights on each smoothed part: probabilities that have them, in rows with the weights of their classes.
+    smoothing = np.float32(0.1).item()
+    for shape in shapes("classes"):
+        z, y = draw(rng, "classes", *SHAPES[shape])
+        classes = rng.random(z.shape[1]).astype(np.float32) + np.float32(0.1)
+        targets = smoothing * classes / (len(classes) * classes[y][:, None])
+        targets[np.arange(len(y)), y] += 1 - smoothing
+        store("cs", shape, lambda z, y, w: F.cross_entropy(z, y, weight=w, label_smoothing=smoothing), z, y, classes,
+              t=targets.astype(np.float32), w=classes[y])
+    rows.append({"key": "cs", "loss": "soft_cross_entropy(0)", "library": "torch CrossEntropyLoss(weight, label_smoothing)",
+                 "shapes": shapes("classes"), "mean": "weights"})
     about = {"rows": rows, "torch": torch.__version__.split("+")[0], "keras": keras.__version__}
     save_file(tensors, HERE / "objectives.safetensors", metadata={"golden": json.dumps(about, sort_keys=True)})
     print("objectives.safetensors", len(rows), "rows", len(tensors), "tensors")

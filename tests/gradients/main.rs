@@ -282,8 +282,8 @@ fn batch_norm_modes() {
 fn losses() {
     let texts = "mae, huber(0.5), smooth_l1(0.3), log_cosh, quantile(0.8), poisson, poisson_full, kl_div, soft_cross_entropy(0), \
                  soft_cross_entropy(0.2), cross_entropy(0.1), bce(0.1), focal(2;0.25), focal(0.5;1), binary_focal(2), \
-                 binary_focal(0.5;0.7), hinge, squared_hinge, categorical_hinge, multi_margin(1), squared_multi_margin(0.5), \
-                 cosine_similarity, cosine_embedding";
+                 binary_focal(0.5;0.7), hinge, squared_hinge, soft_margin, categorical_hinge, multi_margin(1), \
+                 squared_multi_margin(0.5), cosine_similarity, cosine_embedding, mape, msle";
     for text in texts.split(", ") {
         let loss: Loss = text.trim().replace(';', ",").parse().unwrap();
         let mut nets = vec![(5, "dense(17) tanh dense(3)", loss), (3, "dense(33)", loss)];

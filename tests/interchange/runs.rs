@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use evenkeel::fit::{Event, Finish, Run};
+use evenkeel::fit::{Event, Finish, Listener, Run};
 use evenkeel::interchange::{InterchangeError, note, resume, state_dict};
 use evenkeel::{Dataset, EarlyStopping, Init, Labels, Loss, Mlp, Optimizer, Serial, Trainer, text};
 
@@ -46,7 +46,7 @@ fn advance(run: &mut Run, batches: usize) -> Finish {
         left -= usize::from(matches!(event, Event::Batch { .. }));
         if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    run.advance(data.view().unwrap(), Some(data.view().unwrap()), &Serial, &mut observe).unwrap()
+    run.advance(data.view().unwrap(), Some(data.view().unwrap()), &Serial, &mut Listener(&mut observe)).unwrap()
 }
 
 fn reread(run: &Run) -> Run {

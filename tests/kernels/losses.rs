@@ -259,11 +259,11 @@ fn refusals_of_targets() {
     let loss = |text: &str| text.parse::<Loss>().unwrap();
     let values = |values: &[f32], text: &str| Targets::Values(values).check(loss(text), 2, 2);
     let half = [0.0, 1.0, 0.5, 1.0];
-    for text in ["hinge", "squared_hinge"] {
+    for text in ["hinge", "squared_hinge", "soft_margin"] {
         assert_eq!(values(&half, text), Err(Error::Target { row: 1, value: 0.5, loss: loss(text).name() }));
     }
-    for text in ["kl_div", "soft_cross_entropy", "binary_focal", "bce(0.1)", "poisson", "poisson_rate", "poisson_full"]
-    {
+    let from_zero = "kl_div soft_cross_entropy binary_focal bce(0.1) msle poisson poisson_rate poisson_full";
+    for text in from_zero.split(' ') {
         let found = values(&[0.0, -0.25, 1.0, 1.0], text);
         assert_eq!(found, Err(Error::Target { row: 0, value: -0.25, loss: loss(text).name() }));
         assert!(found.unwrap_err().to_string().contains("row 0 has target -0.25"));
@@ -329,5 +329,5 @@ fn names_of_losses() {
     {
         assert!(matches!(text.parse::<Loss>(), Err(Error::LossParameter { .. })), "{text}");
     }
-    assert!(Error::UnknownLoss.to_string().contains("squared_hinge, categorical_hinge"));
+    assert!(Error::UnknownLoss.to_string().contains("squared_hinge, soft_margin, categorical_hinge"));
 }

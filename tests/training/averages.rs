@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use evenkeel::fit::{Finish, Run};
+use evenkeel::fit::{Finish, Listener, Run};
 use evenkeel::kernels::batchnorm;
 use evenkeel::layer::{BatchNorm, Dialect};
 use evenkeel::rng::{Purpose, Stream};
@@ -35,7 +35,7 @@ fn the_average_is_what_is_validated_and_kept() {
         for epoch in 0..9 {
             for run in [&mut plain, &mut averaged] {
                 run.trainer.epochs = epoch + 1;
-                run.advance(train, Some(held_out), &Serial, &mut |_| ControlFlow::Continue(())).unwrap();
+                run.advance(train, Some(held_out), &Serial, &mut Listener(&mut |_| ControlFlow::Continue(()))).unwrap();
             }
             // What trains is not changed by the average beside it.
             assert_same(&averaged.model, &plain.model, "weights beside an average");

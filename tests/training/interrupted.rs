@@ -98,13 +98,13 @@ fn every_break_is_heard() {
 #[cfg(feature = "safetensors")]
 #[test]
 fn goes_on_with_the_same_figure() {
-    use evenkeel::fit::Monitor;
+    use evenkeel::fit::{Listener, Monitor};
     use evenkeel::interchange::resume::{Saved, read, to_bytes};
 
     let data = blobs(24, 5, 3, 0.3);
     let trainer = Trainer { epochs: 2, ..Trainer::new(Loss::CrossEntropy) };
     let mut run = Run::new(net(5, "dense(3)"), trainer).unwrap();
-    run.advance(data.view().unwrap(), None, &Serial, &mut |_| ControlFlow::Continue(())).unwrap();
+    run.advance(data.view().unwrap(), None, &Serial, &mut Listener(&mut |_| ControlFlow::Continue(()))).unwrap();
     let Saved::Run(saved) = read(&to_bytes(&run).unwrap()).unwrap() else { panic!("not a run") };
     let error = saved.clone().with(Trainer { monitor: Monitor::Accuracy, ..trainer }).unwrap_err();
     assert!(error.to_string().contains("monitored figure is val-loss"), "{error}");

@@ -10,6 +10,7 @@ mod learning;
 mod lists;
 mod memory;
 mod observers;
+mod odd;
 mod refusals;
 mod stopping;
 #[cfg(feature = "rayon")]

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evenkeel::data::{RowSource, Source, View};
-use evenkeel::fit::{FitError, RateSearch, Run};
+use evenkeel::fit::{FitError, Listener, RateSearch, Run};
 use evenkeel::host::pool::Pool;
 use evenkeel::host::rows::RowFile;
 use evenkeel::model::Standardize;
@@ -135,7 +135,7 @@ fn a_run_goes_on_after_rows_that_could_not_be_read() {
             let train = View::stored(&train, targets.0).unwrap();
             let held = View::stored(&held, targets.1).unwrap();
             let mut run = begun.clone();
-            match run.advance(train, Some(held), &pool, quiet) {
+            match run.advance(train, Some(held), &pool, &mut Listener(quiet)) {
                 Ok(_) => continue,
                 Err(error) => assert_eq!(error, FitError::Setup(Error::Read { row: 7, why: "gone" }), "{name}"),
             }

@@ -1,14 +1,15 @@
 //! What can be wrong with a data file, said so that the user can mend it: which file, which line or row, which column,
 //! what was found and what would be right.
 
-use super::unpack::Packing;
 use std::io;
 
 mod cell;
+mod packed;
 mod svm;
 mod text;
 
 pub use cell::{Cell, CellProblem, Place};
+pub use packed::PackedProblem;
 pub use svm::SvmProblem;
 pub(crate) use text::{clip, list};
 
@@ -95,36 +96,13 @@ pub enum Error {
         /// The file and the array.
         file: String,
     },
-    /// A packed file ends too early.
-    #[error("{file}: the {} data ends too early: the file is cut off; copy or download it again", packing.name())]
-    PackedCut {
+    /// A packed file cannot be unpacked.
+    #[error("{file}: {problem}")]
+    Packed {
         /// The file.
         file: String,
-        /// How it is packed.
-        packing: Packing,
-    },
-    /// A packed file is damaged.
-    #[error("{file}: the {} data is damaged ({what}); copy or download it again", packing.name())]
-    PackedDamaged {
-        /// The file.
-        file: String,
-        /// How it is packed.
-        packing: Packing,
-        /// The unpacker's words.
-        what: String,
-    },
-    /// A packed file unpacks to absurdly much.
-    #[error(
-        "{file}: unpacks to more than {limit} bytes (64 MiB + 100 times its packed size), which real data hardly \
-         does; if it is meant, unpack it first with {}", packing.tool()
-    )]
-    Bomb {
-        /// The file.
-        file: String,
-        /// How it is packed.
-        packing: Packing,
-        /// The limit that was passed.
-        limit: u64,
+        /// What is wrong.
+        problem: PackedProblem,
     },
     /// A line is absurdly long.
     #[error("{file}: line {line} is longer than {limit} bytes; is this a CSV file?")]

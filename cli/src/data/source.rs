@@ -2,7 +2,7 @@
 //!
 //! Everything is read as a stream: no length found inside a file is believed before the bytes have come.
 
-use super::error::Error;
+use super::error::{Error, PackedProblem};
 use super::npz::{self, ReadSeek};
 use super::unpack::{Bomb, Packing};
 use std::fs::{self, File};
@@ -250,12 +250,14 @@ impl<'a> Source<'a> {
     fn error(&self, source: io::Error) -> Error {
         let file = self.name.clone();
         if let (Some(bomb), Some(packing)) = (source.get_ref().and_then(|e| e.downcast_ref::<Bomb>()), self.packing) {
-            return Error::Bomb { file, packing, limit: bomb.0 };
+            return Error::Packed { file, problem: PackedProblem::Bomb { packing, limit: bomb.0 } };
         }
         match (source.kind(), self.packing) {
-            (ErrorKind::UnexpectedEof, Some(packing)) => Error::PackedCut { file, packing },
+            (ErrorKind::UnexpectedEof, Some(packing)) => {
+                Error::Packed { file, problem: PackedProblem::Cut { packing } }
+            }
             (ErrorKind::InvalidInput | ErrorKind::InvalidData, Some(packing)) => {
-                Error::PackedDamaged { file, packing, what: source.to_string() }
+                Error::Packed { file, problem: PackedProblem::Damaged { packing, what: source.to_string() } }
             }
             (ErrorKind::IsADirectory, _) => Error::Directory { file },
             _ => Error::Io { file, source },

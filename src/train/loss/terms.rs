@@ -3,7 +3,7 @@
 //! A loss says what one output costs and how steeply ([`Term`]); the kernel around it is written once. Orders of sums are
 //! those of squared error (numeric contract, 5 and 6).
 
-use crate::kernels::math::{abs, exp, log, log1p_exp_neg, log1p_unit, neg, sigmoid, tanh};
+use crate::kernels::math::{abs, exp, log, log1p_exp_neg, log1p_unit, neg, sigmoid, softplus, tanh};
 use crate::kernels::softmax::{fold_sum, groups_of_row, groups_of_row_mut, masked};
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
@@ -133,6 +133,47 @@ impl Term for LogCosh {
     }
 }
 
+/// Keras' `epsilon`: what its losses do not divide by less than, nor take logarithms below.
+const KERAS_EPSILON: f32 = 1e-7;
+
+/// `100 |d| / max(|t|, 1e-7)`
+#[derive(Clone, Copy)]
+pub(super) struct Percentage;
+
+impl Term for Percentage {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, z: S::F32, t: S::F32) -> (S::F32, S::F32) {
+        let (d, percent) = (s.sub(z, t), s.splat(100.0));
+        let size = s.max(abs(s, t), s.splat(KERAS_EPSILON));
+        let slope = s.div(percent, size);
+        (s.mul(percent, s.div(abs(s, d), size)), by_sign(s, d, slope, neg(s, slope)))
+    }
+}
+
+/// `log(1 + x)` for `x` of 0 or more, and `1 + x`. What is lost of `x` in that sum comes back over the slope of the logarithm.
+#[inline(always)]
+fn log1p<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
+    let one = s.splat(1.0);
+    let sum = s.add(x, one);
+    let lost = s.sub(x, s.sub(sum, one));
+    (s.add(log(s, sum), s.div(lost, sum)), sum)
+}
+
+/// `(log(1 + z) - log(1 + t))²`, `z` and `t` being at least 1e-7.
+#[derive(Clone, Copy)]
+pub(super) struct SquaredLogarithms;
+
+impl Term for SquaredLogarithms {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, z: S::F32, t: S::F32) -> (S::F32, S::F32) {
+        let least = s.splat(KERAS_EPSILON);
+        let ((own, sum), (other, _)) = (log1p(s, s.max(z, least)), log1p(s, s.max(t, least)));
+        let d = s.sub(own, other);
+        let slope = s.div(s.add(d, d), sum);
+        (s.mul(d, d), s.select(s.lt(least, z), slope, s.splat(0.0)))
+    }
+}
+
 /// `max(tau (t - z), (tau - 1) (t - z))`
 #[derive(Clone, Copy)]
 pub(super) struct Quantile {
@@ -201,6 +242,22 @@ impl<const SQUARED: bool> Term for Hinge<SQUARED> {
         } else {
             (value, s.select(s.lt(zero, margin), neg(s, y), zero))
         }
+    }
+}
+
+/// `log(1 + e^(-y z))`; `y` is 1 for a target of 1, else -1.
+#[derive(Clone, Copy)]
+pub(super) struct SoftMargin;
+
+impl Term for SoftMargin {
+    const HITS: bool = true;
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, z: S::F32, t: S::F32) -> (S::F32, S::F32) {
+        let positive = s.lt(s.splat(0.0), t);
+        // How far the output is on the wrong side.
+        let over = s.select(positive, neg(s, z), z);
+        let share = sigmoid(s, over);
+        (softplus(s, over), s.select(positive, neg(s, share), share))
     }
 }
 

@@ -9,7 +9,7 @@ use super::Loss;
 use crate::error::Error;
 
 /// Names of the losses, as [`Loss`] is written and read, each with its arguments at their defaults.
-pub const NAMES: [(&str, Loss); 23] = [
+pub const NAMES: [(&str, Loss); 26] = [
     ("cross_entropy", Loss::CrossEntropy),
     ("soft_cross_entropy", Loss::SoftCrossEntropy { smoothing: 0.0 }),
     ("bce", Loss::BinaryCrossEntropy),
@@ -18,6 +18,8 @@ pub const NAMES: [(&str, Loss); 23] = [
     ("huber", Loss::Huber { delta: 1.0 }),
     ("smooth_l1", Loss::SmoothL1 { beta: 1.0 }),
     ("log_cosh", Loss::LogCosh),
+    ("mape", Loss::MeanAbsolutePercentageError),
+    ("msle", Loss::MeanSquaredLogarithmicError),
     ("quantile", Loss::Quantile { tau: 0.5 }),
     ("poisson", Loss::Poisson),
     ("poisson_full", Loss::PoissonFull),
@@ -28,6 +30,7 @@ pub const NAMES: [(&str, Loss); 23] = [
     ("binary_focal", Loss::BinaryFocal { gamma: 2.0, alpha: None }),
     ("hinge", Loss::Hinge),
     ("squared_hinge", Loss::SquaredHinge),
+    ("soft_margin", Loss::SoftMargin),
     ("categorical_hinge", Loss::CategoricalHinge),
     ("multi_margin", Loss::MultiMargin { margin: 1.0 }),
     ("squared_multi_margin", Loss::SquaredMultiMargin { margin: 1.0 }),
@@ -48,6 +51,8 @@ impl Loss {
             Loss::Huber { .. } => "huber",
             Loss::SmoothL1 { .. } => "smooth_l1",
             Loss::LogCosh => "log_cosh",
+            Loss::MeanAbsolutePercentageError => "mape",
+            Loss::MeanSquaredLogarithmicError => "msle",
             Loss::Quantile { .. } => "quantile",
             Loss::Poisson => "poisson",
             Loss::PoissonFull => "poisson_full",
@@ -58,6 +63,7 @@ impl Loss {
             Loss::BinaryFocal { .. } => "binary_focal",
             Loss::Hinge => "hinge",
             Loss::SquaredHinge => "squared_hinge",
+            Loss::SoftMargin => "soft_margin",
             Loss::CategoricalHinge => "categorical_hinge",
             Loss::MultiMargin { .. } => "multi_margin",
             Loss::SquaredMultiMargin { .. } => "squared_multi_margin",

@@ -151,6 +151,16 @@ impl Reference {
                 let value = if size < 0.25 { series * square } else { (size - core::f32::consts::LN_2) + rest };
                 (value, self.math(math::tanh_f32, d))
             }
+            Loss::MeanAbsolutePercentageError => {
+                let whole = max(t.abs(), 1e-7);
+                (100.0 * (size / whole), by_sign(d, 100.0 / whole, -(100.0 / whole)))
+            }
+            Loss::MeanSquaredLogarithmicError => {
+                let log1p = |x: f32| self.log(x + 1.0) + (x - ((x + 1.0) - 1.0)) / (x + 1.0);
+                let (own, other) = (max(z, 1e-7), max(t, 1e-7));
+                let d = log1p(own) - log1p(other);
+                (d * d, if 1e-7 < z { (d + d) / (own + 1.0) } else { 0.0 })
+            }
             Loss::Quantile { tau } => {
                 let d = t - z;
                 (max(tau * d, (tau - 1.0) * d), by_sign(d, -tau, -(tau - 1.0)))
@@ -166,6 +176,12 @@ impl Reference {
                     Loss::Hinge => (over, by_sign(over, -y, 0.0)),
                     _ => (over * over, (-2.0 * over) * y),
                 }
+            }
+            Loss::SoftMargin => {
+                let y = if 0.0 < t { 1.0 } else { -1.0 };
+                let over = -y * z;
+                let value = max(over, 0.0) + self.math(math::log1p_exp_neg_f32, over);
+                (value, -y * self.math(math::sigmoid_f32, over))
             }
             _ => return None,
         })

@@ -58,6 +58,8 @@ fn of_output(kind: Loss, z: f64, t: f64) -> Option<f64> {
             if d.abs() < beta { 0.5 * d * d / beta } else { d.abs() - 0.5 * beta }
         }
         Loss::LogCosh => d.cosh().ln(),
+        Loss::MeanAbsolutePercentageError => 100.0 * d.abs() / t.abs().max(1e-7),
+        Loss::MeanSquaredLogarithmicError => (z.max(1e-7).ln_1p() - t.max(1e-7).ln_1p()).powi(2),
         Loss::Quantile { tau } => (-f64::from(tau) * d).max((1.0 - f64::from(tau)) * d),
         Loss::Poisson => z.exp() - t * z,
         Loss::PoissonFull => z.exp() - t * z + stirling(t),
@@ -65,6 +67,7 @@ fn of_output(kind: Loss, z: f64, t: f64) -> Option<f64> {
         Loss::PoissonRateFull { eps } => z - t * (z + f64::from(eps)).ln() + stirling(t),
         Loss::Hinge => (1.0 - z * if t > 0.0 { 1.0 } else { -1.0 }).max(0.0),
         Loss::SquaredHinge => (1.0 - z * if t > 0.0 { 1.0 } else { -1.0 }).max(0.0).powi(2),
+        Loss::SoftMargin => (z * if t > 0.0 { -1.0 } else { 1.0 }).exp().ln_1p(),
         _ => return None,
     })
 }
