@@ -168,7 +168,7 @@ pub const MAX_LAYERS: usize = 1 << 10;
 /// assert_eq!((network.inputs(), network.outputs(), network.width_before(2)), (4, 3, 16));
 /// // A DropConnect masks the weights of the dense layer behind it: without one it is refused.
 /// let error = Network::new(4, &layers[..3]).unwrap_err();
-/// assert_eq!(error.to_string(), "layer 2 (dropconnect) has a parameter outside its range");
+/// assert_eq!(error.to_string(), "layer 2 (dropconnect) wants a rate in [0, 1] and a dense layer right behind it");
 /// # Ok::<(), evenkeel::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -181,7 +181,7 @@ impl<'a> Network<'a> {
     /// Checks the layers of a network with `inputs` input features.
     ///
     /// # Errors
-    /// [`Error::Layer`] names the first layer with a parameter out of its range, [`Error::Widths`] if there are no
+    /// [`Error::Layer`] names the first layer with a parameter out of its range or not where it belongs, [`Error::Widths`] if there are no
     /// layers, no inputs, or too many of either.
     pub const fn new(inputs: usize, layers: &'a [Layer]) -> Result<Self, Error> {
         if inputs == 0 || inputs > MAX_WIDTH || layers.is_empty() || layers.len() > MAX_LAYERS {

@@ -73,6 +73,23 @@ fn refuse_older(model: &Path, config: &Path) -> Result<(), Failure> {
     }
 }
 
+/// What is said of data goes with a file of data: the run's own sets are read as they were in training.
+fn refuse_without_data(asked: &TrainOptions, run: &TrainOptions) -> Result<(), Failure> {
+    let options = [
+        ("--labels", asked.labels.is_some()),
+        ("--target", asked.target.is_some()),
+        ("--header", asked.header.is_some()),
+        ("--ignore", asked.ignore.is_some()),
+        ("--index-base", asked.index_base.is_some()),
+        ("--unknown-category", asked.unknown_category.is_some()),
+        ("--where", asked.filter.is_some()),
+    ];
+    let Some((option, _)) = options.into_iter().find(|(_, given)| *given) else { return Ok(()) };
+    let file = run.data.as_ref().map_or_else(|| "FILE".into(), |data| data.display().to_string());
+    let message = format!("{option} says something of the rows in a file: name it too, --data {file}");
+    Err(Failure::new(Kind::Usage, message))
+}
+
 /// `eval`: loss and accuracy on labelled data; without data on the sets of the model's own run, if it lies in its folder.
 ///
 /// # Errors
@@ -87,7 +104,9 @@ pub fn eval(
     let names = model.names();
     let folder = model.path.parent().unwrap_or(Path::new(""));
     let config = folder.join("config.toml");
-    let named = source.data.data.is_some() || source.data.filter.is_some();
+    // The built-in digits cannot be named.
+    let digits = || crate::train::read_config(&config).is_ok_and(|run| run.data.is_none());
+    let named = source.data.data.is_some() || source.data.filter.is_some() && digits();
     let column = source.data.weight_column.as_deref();
     let (sets, loss): (Vec<(&str, Rows)>, Loss) = if named || !config.is_file() {
         let (rows, loss) = rows::read_labelled(source.data, names, model.note.loss(), model.outputs)?;
@@ -95,6 +114,12 @@ pub fn eval(
     } else {
         refuse_older(&model.path, &config)?;
         let mut options = crate::train::read_config(&config)?;
+        refuse_without_data(source.data, &options)?;
+        if source.data.loss.is_some() {
+            (options.loss, options.label_smoothing) = (source.data.loss, None);
+        }
+        // These weigh in training only.
+        options.class_weight = None;
         options.weight_column = column.map(String::from).or(options.weight_column);
         options.stream = source.data.stream.or(options.stream);
         options.spool = source.data.spool.clone().or(options.spool).filter(|_| options.stream == Some(true));
@@ -211,6 +236,10 @@ pub struct Wanted<'a> {
 pub fn predict(context: &Context<'_>, source: &Source<'_>, wanted: Wanted<'_>) -> Result<(), Failure> {
     let model = model::read(source.model, source.net)?;
     let outputs = model.outputs;
+    if let Some(loss) = model.note.loss().filter(|loss| wanted.classes && outputs == 1 && !loss.has_accuracy()) {
+        let message = format!("the model was trained under the loss {}: its output is no class", loss.name());
+        return Err(Failure::at(Kind::Usage, &model.path, message));
+    }
     let (table, name) = rows::read_inputs(source.data, model.names(), model.inputs)?;
     let inputs = table.any_inputs()?;
     let run = || model.run(context.level, context.pool, inputs, source.batch);

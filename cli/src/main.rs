@@ -79,7 +79,6 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
         }
         Command::FindLr(arguments) => {
             let FindLr { options, config, lowest, highest, steps, out } = &**arguments;
-            options.check()?;
             let plan = Plan::new(options, config.as_deref(), None)?;
             let (lowest, highest, steps) = (*lowest, *highest, *steps);
             let search = RateSearch { lowest, highest, steps, ..RateSearch::default() };
@@ -112,7 +111,6 @@ fn run(cli: &Cli, show: Show) -> Result<(), Failure> {
 }
 
 fn train(context: &Context<'_>, arguments: &Train) -> Result<(), Failure> {
-    arguments.options.check()?;
     let plan = Plan::new(&arguments.options, arguments.config.as_deref(), arguments.out.as_deref())?;
     let repeated = arguments.repeat > 1;
     if repeated && matches!(plan.origin, Origin::Run(..)) {

@@ -1,6 +1,7 @@
 //! From data files to the three sets of a run: training, validation, test.
 
 use evenkeel::data::SparseDataset;
+use evenkeel::train::Link;
 use evenkeel::{Dataset, Labels, Loss};
 
 use crate::data::{self, Categorical, Encoding, Header, Table, Target, TargetColumn, Task};
@@ -56,7 +57,7 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     options.check()?;
     let group = options.test_group.as_deref().map(Group::parse).transpose()?;
     let base = data::Options {
-        group: group.as_ref().map(|group| group.column.clone()),
+        group: group.as_ref().map(|group| group.column.to_owned()),
         ..model.narrow(data_options(options))
     };
     let main = Part::of(options);
@@ -110,8 +111,8 @@ pub fn read(options: &TrainOptions, model: Names<'_>) -> Result<Sets, Failure> {
     if validation.is_none() {
         validation = hold_out(&mut train, options.validation_share(), options.seed(), VALIDATION)?;
     }
-    encoding.fill = match model.encoding {
-        Some(encoding) => encoding.fill.clone(),
+    encoding.fill = match model.encoding.map(|encoding| &encoding.fill).filter(|fill| !fill.is_empty()) {
+        Some(fill) => fill.clone(),
         None if lists => Vec::new(),
         None => encoding.missing.learn(train.set.inputs()?, train.set.features()).map_err(|error| match error {
             data::FillError::Rows(error) => error.into(),
@@ -193,6 +194,14 @@ fn loss_of(table: &Table, asked: Option<Loss>) -> Result<(Loss, usize), Failure>
         },
         Some(Target::Values { values, cols, .. }) => {
             let loss = asked.unwrap_or(Loss::MeanSquaredError);
+            if *cols == 1 && loss.link() == Link::Softmax {
+                let message = format!(
+                    "--loss {} wants a probability for each class, the data has one target a row: name all their columns \
+                     with --target, or take --loss cross-entropy for classes",
+                    LossName(loss)
+                );
+                return Err(Failure::new(Kind::Usage, message));
+            }
             let outside = values.iter().position(|value| !loss.takes(*value));
             if let (Loss::BinaryCrossEntropy, Some(at)) = (loss, outside) {
                 let (row, value) = (at / cols, values[at]);

@@ -24,11 +24,13 @@ use crate::report::{About, Figures, Outcome};
 use crate::rows::{Rows, Set, Sets};
 use crate::show::Show;
 
+mod origin;
 mod start;
 
+pub use origin::Origin;
 use start::Started;
 pub(crate) use start::start;
-pub use start::{Origin, Plan, read_config};
+pub use start::{Plan, read_config};
 
 /// Set by Ctrl-C: training stops after the batch it is in.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);

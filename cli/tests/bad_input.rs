@@ -147,6 +147,8 @@ fn options() {
     train(&["--layer-lr", "0=-1"], "0=0.1,3..6=0.5");
     train(&["--layer-lr", "900=1"], "layers without parameters");
     train(&["--schedule", "one_cycle(momentum=0.85..0.95)", "--optimizer", "adagrad"], "leave momentum out");
+    train(&["--net", "dropconnect(0.5) relu dense(3)"], "a dense layer right behind it");
+    train(&["--swa", "5", "--epochs", "5"], "--swa begins after the last of the --epochs");
     train(&["--clip-norm", "1", "--clip-value", "1"], "choose one");
     train(&["--clip-norm", "-1"], "clipping");
     train(&["--l2", "nan"], "L2");
@@ -164,6 +166,7 @@ fn options() {
     train(&["--checkpoint-seconds", "-1"], "--checkpoint-seconds");
     train(&["--config", "none.toml"], "none.toml");
     train(&["--standartize", "false"], "--standardize");
+    refused(dir, &["train", "--from", "run", "--dialect", "keras"], 2, "begin with its model.safetensors");
     refused(dir, &["train", "--labels", "x.csv"], 2, "needs --data");
     refused(dir, &["predict"], 2, "MODEL");
     refused(dir, &["predict", "run", "--batch", "0"], 2, "--batch");
@@ -257,7 +260,7 @@ fn models() {
     refused(dir, &[&from[..], &["--net", "dense(5) dense(3)"]].concat(), 2, "not that of --net");
     refused(dir, &[&from[..], &["--init", "zeros"]].concat(), 2, "--init");
     refused(dir, &[&from[..], &["--standardize", "false"]].concat(), 2, "--standardize");
-    refused(dir, &["train", "--from", "run/model.safetensors", "--out", "new"], 3, "unknown class");
+    refused(dir, &["train", "--from", "run/model.safetensors", "--out", "new"], 3, "has no column \"a\"");
     refused(dir, &["train", "--data", "clouds.csv", "--from", "run/model.safetensors"], 2, "overwrite");
     for (extra, needle) in [
         (&["--net", "dense(3)"][..], "not that of --net"),

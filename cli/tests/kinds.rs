@@ -107,6 +107,7 @@ fn regression() {
         assert!((a - b).abs() < 1e-5 && set["rows"] == end[name]["rows"], "{name}: {a} {b}");
     }
     refused(dir, &["predict", "run", "--data", "line.csv", "--probabilities"], 2, "no probabilities");
+    refused(dir, &["predict", "run", "--data", "line.csv", "--classes"], 2, "is no class");
     // Two values a row.
     let args = ["train", "--data", "line.csv", "--target", "y,x2", "--epochs", "2", "--out", "two", "--json"];
     let end = last(&ok(dir, &args));
@@ -308,4 +309,44 @@ fn without_validation_data_it_says_so() {
     let out = ok(dir, &[&args[..], &["--json"]].concat());
     assert!(events(&out).iter().any(|event| event["event"] == "warning"));
     assert!(last(&out)["validation"].is_null());
+}
+
+/// Options are looked at after they were joined with those of a file: some have a meaning beside those only.
+#[test]
+fn options_beside_those_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("clouds.csv"), clouds(60)).unwrap();
+    let base = "data = \"clouds.csv\"\noptimizer = \"sgd\"\nclass-weight = \"balanced\"\nstream = true\nlabel-smoothing = 0.1\n";
+    std::fs::write(dir.join("base.toml"), format!("{base}epochs = 300\npatience = 1\nnet = \"dense(3)\"\n")).unwrap();
+    let config = |out: &str| std::fs::read_to_string(dir.join(out).join("config.toml")).unwrap();
+    let more = ["--momentum", "0.5", "--nesterov", "true", "--weight-mean", "weights", "--spool", ".", "--swa", "250"];
+    ok(dir, &[&["train", "--config", "base.toml", "--out", "a", "--quiet"], &more[..]].concat());
+    assert!(
+        config("a").contains("momentum = 0.5") && config("a").contains("weight-mean = \"weights\""),
+        "{}",
+        config("a")
+    );
+    ok(dir, &["find-lr", "--config", "base.toml", "--momentum", "0.5"]);
+    // Another loss leaves the smoothing of the one before behind.
+    ok(dir, &["train", "--config", "base.toml", "--loss", "focal", "--out", "b", "--quiet"]);
+    assert!(!config("b").contains("smoothing"), "{}", config("b"));
+    ok(dir, &["train", "--from", "b", "--momentum", "0.5", "--epochs", "301", "--quiet"]);
+    assert!(config("b").contains("momentum = 0.5"), "{}", config("b"));
+    refused(dir, &["train", "--config", "base.toml", "--optimizer", "adam", "--momentum", "0.5"], 2, "--optimizer sgd");
+}
+
+/// The softmax of one output is 1 whatever it learns.
+#[test]
+fn a_distribution_has_several_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let rows: Vec<String> = (0..30).map(|row| format!("{row},{},{}\n", row % 2, 1 - row % 2)).collect();
+    std::fs::write(dir.join("shares.csv"), format!("a,p,q\n{}", rows.concat())).unwrap();
+    for loss in ["soft-cross-entropy", "kl-div"] {
+        let train = ["train", "--data", "shares.csv", "--epochs", "1", "--quiet", "--loss", loss];
+        refused(dir, &[&train[..], &["--target", "p"]].concat(), 2, "a probability for each class");
+        ok(dir, &[&train[..], &["--target", "p,q"]].concat());
+        refused(dir, &["eval", "run", "--data", "shares.csv", "--target", "p"], 2, "a probability for each class");
+    }
 }

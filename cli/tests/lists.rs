@@ -199,6 +199,7 @@ fn mistakes_are_named() {
         refuses(&[option, "1"], 3, option);
     }
     refuses(&["--where", "row=0..2"], 3, "--where");
+    refuses(&["--test-group", "a=1"], 3, "--test-group");
     refuses(&["--header", "yes"], 3, "--header");
     refuses(&["--labels", "good.svm"], 3, "--labels");
     refuses(&["--index-base", "2"], 2, "--index-base");

@@ -309,3 +309,66 @@ fn metrics_of_a_model() {
     assert!((rmse * rmse - end["loss"].as_f64().unwrap()).abs() < 1e-6 && end["metrics"]["r2"].is_number(), "{end}");
     refused(dir, &["eval", "mse", "--data", "people.csv", "--target", "b", "--confusion", "c.svg"], 2, "quantities");
 }
+
+/// Without a file `eval` reads the run's own sets: weights of classes belong to training, and what is said of rows names its file.
+#[test]
+fn metrics_of_a_runs_own_sets() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut random = Random(5);
+    let weighted: String = people()
+        .lines()
+        .map(|line| {
+            let weight = if line.starts_with("person") { "w".into() } else { random.share().to_string() };
+            format!("{line},{weight}\n")
+        })
+        .collect();
+    std::fs::write(dir.join("people.csv"), weighted).unwrap();
+    let train = ["train", "--data", "people.csv", "--target", "kind", "--ignore", "person", "--weight-column", "w"];
+    let rest = ["--epochs", "3", "--validation-split", "0", "--class-weight", "up:5", "--label-smoothing", "0.1"];
+    ok(dir, &[&train[..], &rest, &["--quiet"]].concat());
+    // The training rows are all rows.
+    let figures = |args: &[&str]| {
+        let end = last(&ok(dir, &[args, &["--metrics", "f1", "--json"]].concat()));
+        [end["loss"].as_f64(), end["accuracy"].as_f64(), end["metrics"]["f1"]["macro"].as_f64()].map(Option::unwrap)
+    };
+    let data = ["--data", "people.csv", "--target", "kind", "--weight-column", "w"];
+    let near = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    let (own, named) =
+        (figures(&["eval", "run", "--weight-column", "w"]), figures(&[&["eval", "run"], &data[..]].concat()));
+    assert!(near(own, named), "{own:?} {named:?}");
+    let focal = figures(&["eval", "run", "--weight-column", "w", "--loss", "focal"]);
+    let named = figures(&[&["eval", "run", "--loss", "focal"], &data[..]].concat());
+    assert!(near(focal, named) && (focal[0] - own[0]).abs() > 0.01, "{focal:?} {named:?} {own:?}");
+    for (option, value) in
+        [("--target", "kind"), ("--where", "row=0..9"), ("--ignore", "a"), ("--labels", "people.csv")]
+    {
+        refused(dir, &["eval", "run", option, value], 2, "--data people.csv");
+    }
+}
+
+/// A group is left out by its name, whatever a filter of rows would make of that name.
+#[test]
+fn groups_by_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let names = ["a", "b", "a,b", "1", "1.0", "2..3", "x..y", "c=d"];
+    let mut text = String::from("x,site,kind\n");
+    for row in 0..96 {
+        text.push_str(&format!("{},\"{}\",{}\n", row % 7, names[row % 8], ["up", "down"][row / 8 % 2]));
+    }
+    std::fs::write(dir.join("sites.csv"), text).unwrap();
+    let args = ["cv", "--data", "sites.csv", "--leave-one-group-out", "site", "--epochs", "1", "--net", "dense(2)"];
+    let end = last(&ok(dir, &[&args[..], &["--json"]].concat()));
+    let folds = end["folds"].as_array().unwrap();
+    assert!(folds.len() == 8 && folds.iter().all(|fold| fold["test"]["rows"] == 12), "{end}");
+    // What is no group's name is a filter.
+    let rows = |group: &str| {
+        let args =
+            ["train", "--data", "sites.csv", "--test-group", group, "--epochs", "1", "--net", "dense(2)", "--json"];
+        last(&ok(dir, &args))["test"]["rows"].as_u64()
+    };
+    assert_eq!((rows("site=1,a"), rows("site!=a")), (Some(36), Some(84)));
+    refused(dir, &["train", "--data", "sites.csv", "--test-group", "site=y..x"], 2, "row filter");
+    refused(dir, &["train", "--data", "sites.csv", "--test-group", "site"], 2, "row filter");
+}

@@ -51,7 +51,8 @@ fn words_and_missing_cells_go_with_the_model() {
     let (text, ..) = table(300, 7);
     fs::write(dir.join("sites.csv"), &text).unwrap();
     refused(dir, &["train", "--data", "sites.csv"], 3, "--categorical");
-    refused(dir, &["train", "--data", "sites.csv", "--categorical", "auto"], 3, "line 5, column \"age\"");
+    let missing = refused(dir, &["train", "--data", "sites.csv", "--categorical", "auto"], 3, "line 5, column \"age\"");
+    assert!(missing.contains("--missing") && !missing.contains("--categorical"), "{missing}");
     let data = ["--data", "sites.csv", "--categorical", "auto", "--missing", "median"];
     trained(dir, "run", &data);
     let shown = ok(dir, &["inspect", "run/model.keel"]);
@@ -123,4 +124,87 @@ fn stored_zstd(bytes: &[u8]) -> Vec<u8> {
         frame.extend(*block);
     }
     frame
+}
+
+/// Weights of a file know their columns, categories and numbers for missing cells: where training begins with them, the table's
+/// order is no matter, and what they do not know is named.
+#[test]
+fn weights_take_their_columns_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let (text, ..) = table(300, 7);
+    fs::write(dir.join("sites.csv"), &text).unwrap();
+    let mut other = String::from("age,extra,site,weight,kind\n");
+    for line in text.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        writeln!(other, "{},7,{},{},{}", cells[2], cells[1], cells[0], cells[3]).unwrap();
+    }
+    fs::write(dir.join("other.csv"), &other).unwrap();
+    fs::write(dir.join("renamed.csv"), text.replace("oslo", "paris")).unwrap();
+    fs::write(dir.join("fewer.csv"), text.replace("oslo", "bergen")).unwrap();
+    let words = ["--categorical", "auto", "--missing", "median"];
+    trained(dir, "run", &[&["--data", "sites.csv"], &words[..]].concat());
+    let tune = ["train", "--from", "run/model.safetensors", "--epochs", "3", "--seed", "3", "--quiet"];
+    let network = |out: &str| fs::read(dir.join(out).join("model.safetensors")).unwrap();
+    for (out, data) in [("a", "sites.csv"), ("b", "other.csv")] {
+        ok(dir, &[&tune[..], &["--data", data, "--out", out]].concat());
+    }
+    assert!(network("a") == network("b"));
+    // A run that goes on reads them so too.
+    ok(dir, &["train", "--from", "a", "--epochs", "5", "--quiet"]);
+    ok(dir, &["train", "--from", "b", "--data", "sites.csv", "--epochs", "5", "--quiet"]);
+    assert!(network("a") == network("b"));
+    // A category that no row has keeps its input; one that is new has none.
+    ok(dir, &[&tune[..], &["--data", "fewer.csv", "--out", "c"]].concat());
+    refused(dir, &[&tune[..], &["--data", "renamed.csv", "--out", "d"]].concat(), 3, "unknown category \"paris\"");
+    ok(dir, &[&tune[..], &["--data", "renamed.csv", "--unknown-category", "zeros", "--out", "d"]].concat());
+    // Another policy is learned from the new rows.
+    ok(dir, &[&tune[..], &["--data", "sites.csv", "--missing", "mean", "--out", "e"]].concat());
+    assert!(ok(dir, &["inspect", "e"]).contains("missing inputs: mean"));
+    refused(dir, &[&tune[..], &["--data", "sites.csv", "--missing", "refuse", "--out", "f"]].concat(), 3, "--missing");
+}
+
+/// An input of the model is nothing else, and not the column of its name that was left out.
+#[test]
+fn inputs_of_a_model_and_columns_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let rows: Vec<String> = (0..60).map(|row| format!("{},{},{},{}\n", row % 7, row % 5, row % 3, row % 2)).collect();
+    fs::write(dir.join("twins.csv"), format!("a,b,a,target\n{}", rows.concat())).unwrap();
+    fs::write(dir.join("plain.csv"), format!("left,b,a,target\n{}", rows.concat())).unwrap();
+    for (data, out) in [("twins.csv", "twins"), ("plain.csv", "plain")] {
+        trained(dir, out, &["--data", data, "--ignore", "1", "--epochs", "3"]);
+        ok(dir, &["train", "--from", out, "--epochs", "5", "--quiet"]);
+    }
+    let network = |out: &str| fs::read(dir.join(out).join("model.safetensors")).unwrap();
+    assert!(network("twins") == network("plain"));
+    let predict = |run, data| ok(dir, &["predict", run, "--data", data, "--ignore", "1"]);
+    assert_eq!(predict("twins", "twins.csv"), predict("plain", "plain.csv"));
+    refused(dir, &["predict", "plain", "--data", "plain.csv", "--ignore", "b"], 3, "both ignored and an input");
+    let tune =
+        ["train", "--from", "plain/model.safetensors", "--data", "plain.csv", "--ignore", "left", "--out", "new"];
+    for (option, value) in [("--test-group", "b=1"), ("--weight-column", "b")] {
+        refused(dir, &[&tune[..], &[option, value]].concat(), 3, "and an input of the model");
+    }
+}
+
+/// No policy stands for a target.
+#[test]
+fn targets_do_not_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for (name, targets) in [("empty", ["x", "", "y"]), ("numbers", ["1.5", "NA", "2"]), ("words", ["x", "none", "y"])] {
+        let rows: Vec<String> = (0..12).map(|row| format!("{row},{}\n", targets[row % 3])).collect();
+        fs::write(dir.join(name).with_extension("csv"), format!("a,target\n{}", rows.concat())).unwrap();
+    }
+    for missing in ["refuse", "mean", "drop"] {
+        let refuses = |data, needle| refused(dir, &["train", "--data", data, "--missing", missing], 3, needle);
+        assert!(refuses("empty.csv", "line 3, column \"target\"").contains("found nothing"));
+        refuses("numbers.csv", "\"NA\"");
+        if missing != "refuse" {
+            refuses("words.csv", "line 3, column \"target\"");
+        }
+    }
+    ok(dir, &["train", "--data", "words.csv", "--net", "dense(3)", "--epochs", "1", "--quiet"]);
+    assert!(ok(dir, &["inspect", "run"]).contains("classes none, x, y"));
 }

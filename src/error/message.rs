@@ -148,6 +148,9 @@ impl fmt::Display for Error {
             }
             Error::Metric { what } => write!(f, "no metric: {what}"),
             Error::NonFinite { what, layer } => write!(f, "NaN or infinity in the {what} of layer {layer}"),
+            Error::Layer { layer, name: "dropconnect" } => {
+                write!(f, "layer {layer} (dropconnect) wants a rate in [0, 1] and a dense layer right behind it")
+            }
             Error::Layer { layer, name } => {
                 write!(f, "layer {layer} ({name}) has a parameter outside its range")
             }

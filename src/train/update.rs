@@ -133,5 +133,6 @@ fn average(optimizer: &Optimizer, lr: f32, params: &[f32], moments: &mut Moments
     sum += weight;
     *high = sum as f32;
     *low = (sum - f64::from(*high)) as f32;
-    Some((weight / sum) as f32)
+    // A rate of 0 moves nothing, and counts nothing.
+    Some(if sum > 0.0 { (weight / sum) as f32 } else { 0.0 })
 }

@@ -45,6 +45,23 @@ fn losses_and_optimisers() {
     }
 }
 
+/// A schedule that begins at 0: the first step moves nothing, and counts nothing in the average of the schedule-free form.
+#[test]
+fn a_rate_of_zero() {
+    let data = toy(Loss::CrossEntropy);
+    for name in
+        ["schedule_free", "adam", "amsgrad", "nadam", "adamax", "rmsprop", "adagrad", "adadelta", "lion", "lamb"]
+    {
+        let mut model = net(4, "dense(16) tanh dense(3)");
+        model.init(Init::GlorotUniform, 5);
+        let schedule = "cyclic(0.5, floor=0)".parse().unwrap();
+        let trainer =
+            Trainer { schedule, ..Trainer::new(Loss::CrossEntropy) }.optimizer(name.parse().unwrap(), 0.02).epochs(3);
+        let history = trainer.fit(&mut model, data.view().unwrap(), data.view().ok());
+        assert!(history.as_ref().is_ok_and(|history| history.epochs.len() == 3), "{name}: {history:?}");
+    }
+}
+
 /// Each initialiser, each activation.
 #[test]
 fn initialisers_and_activations() {

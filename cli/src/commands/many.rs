@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evenkeel::host::pool::Pool;
-use evenkeel::interchange::resume;
 use evenkeel::split::Split;
 use serde_json::{Value, json};
 
@@ -177,8 +176,8 @@ fn origin(folder: &Path, run: &Wanted) -> Result<Origin, Failure> {
     let checkpoint: PathBuf = folder.join("checkpoint.safetensors");
     if checkpoint.is_file() {
         let bytes = model::bytes(&checkpoint)?;
-        return match resume::read(&bytes) {
-            Ok(resume::Saved::Run(run)) => Ok(Origin::Run(Box::new(run), checkpoint)),
+        return match Origin::read(&checkpoint, &bytes) {
+            Ok(origin @ Origin::Run(..)) => Ok(origin),
             _ => {
                 let message = "cannot be taken up: delete the folder, and this run begins anew";
                 Err(Failure::at(Kind::Model, &checkpoint, message))
@@ -186,7 +185,7 @@ fn origin(folder: &Path, run: &Wanted) -> Result<Origin, Failure> {
         };
     }
     match Plan::new(&run.options, None, Some(folder))?.origin {
-        Origin::Run(_, path) => {
+        Origin::Run(_, _, path) => {
             let message = "holds a run that goes on: begin with the weights of a model.safetensors";
             Err(Failure::at(Kind::Usage, &path, message))
         }

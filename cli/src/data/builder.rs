@@ -212,6 +212,11 @@ impl<'a> Builder<'a> {
                 (None, Err(CellProblem::NotFinite { .. })) if self.options.allow_nonfinite => {
                     Ok(text.parse().unwrap_or(f32::NAN))
                 }
+                (None, Err(CellProblem::NotANumber { found } | CellProblem::NotFinite { found }))
+                    if is_missing(text, &[]) =>
+                {
+                    Err(CellProblem::Missing { found })
+                }
                 (None, Err(CellProblem::NotANumber { found })) => Err(CellProblem::TextInput { found }),
                 (None, value) => value,
             };
@@ -222,6 +227,9 @@ impl<'a> Builder<'a> {
             for &c in &self.plan.targets {
                 let label = text(&self.file, place, c, field(c))?;
                 let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
+                if label.is_empty() || missing(label) {
+                    return Err(problem(CellProblem::NoTarget { found: clip(label.as_bytes()) }));
+                }
                 labels.push_text(label).map_err(problem)?;
             }
         }
@@ -262,6 +270,7 @@ impl<'a> Builder<'a> {
                     categories.id(&row[c].to_string(), self.options.unknown_as_zeros).map(category)
                 }
                 (None, Err(CellProblem::NotFinite { .. })) if self.options.allow_nonfinite => Ok(row[c] as f32),
+                (None, Err(CellProblem::NotFinite { found })) if row[c].is_nan() => Err(CellProblem::Missing { found }),
                 (None, value) => value,
             };
             let problem = |problem| Error::cell(&self.file, place, &self.plan.names[c], problem);
@@ -290,7 +299,7 @@ impl<'a> Builder<'a> {
             return Err(Error::NoRows { file: self.file });
         }
         if self.rows == 0 && self.chosen.is_none_or(|chosen| !chosen.is_empty()) && self.kept.is_some() {
-            let dropped = (self.options.missing == Missing::Drop).then(|| "no cell missing".to_owned());
+            let dropped = (self.options.missing == Missing::Drop).then(|| "--missing drop".to_owned());
             let filters = self.plan.filters.iter().map(|(_, filter)| filter.to_string()).chain(dropped);
             let filters = filters.collect::<Vec<_>>().join(" and ");
             return Err(Error::AllFiltered { file: self.file, seen: self.seen, filters });

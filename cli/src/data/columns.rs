@@ -50,9 +50,10 @@ impl<'a> Plan<'a> {
             })
             .collect::<Result<_, _>>()?;
 
-        let by_name = options.features.as_ref().and_then(|wanted| {
-            wanted.iter().map(|name| header.index.get(name.as_str()).copied()).collect::<Option<Vec<usize>>>()
-        });
+        let by_name = options
+            .features
+            .as_ref()
+            .and_then(|wanted| wanted.iter().map(|name| header.input(name, &ignored)).collect::<Option<Vec<usize>>>());
         let mut taken = vec![false; names.len()];
         ignored.iter().chain(&group).chain(&weight).chain(by_name.iter().flatten()).for_each(|&c| taken[c] = true);
         let targets = match &options.target {
@@ -87,6 +88,11 @@ impl<'a> Plan<'a> {
             (Some(_), Some(inputs)) => {
                 if let Some(&both) = targets.iter().find(|&t| inputs.contains(t)) {
                     return Err(header.twice(both, "the target", "an input of the model"));
+                }
+                for (list, use_) in [(&ignored, "ignored"), (&groups, "the group"), (&weights, "the weights")] {
+                    if let Some(&both) = list.iter().find(|c| inputs.contains(c)) {
+                        return Err(header.twice(both, use_, "an input of the model"));
+                    }
                 }
                 inputs
             }
@@ -168,6 +174,13 @@ impl<'a> Header<'a> {
             _ => name.parse::<usize>().ok()?.checked_sub(1).filter(|&c| c < self.names.len()),
         };
         self.index.get(name).copied().or_else(number)
+    }
+
+    /// The column of a model's input: of two with its name the one that is not ignored.
+    fn input(&self, name: &str, ignored: &[usize]) -> Option<usize> {
+        let first = *self.index.get(name)?;
+        let free = |c: &usize| self.names[*c] == name && !ignored.contains(c);
+        if ignored.contains(&first) { (first..self.names.len()).find(free).or(Some(first)) } else { Some(first) }
     }
 
     fn find(&self, name: &str, role: &'static str) -> Result<usize, Error> {

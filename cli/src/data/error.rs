@@ -236,6 +236,18 @@ pub enum Error {
         /// Largest number.
         limit: usize,
     },
+    /// Targets that are numbers where they are not missing.
+    #[error(
+        "{file}: column \"{column}\" holds numbers and {found:?}: targets never miss; leave those rows out, or give them a target"
+    )]
+    TargetsMissing {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// What stands where one is missing.
+        found: String,
+    },
     /// There is no row.
     #[error("{file}: holds no row of data")]
     NoRows {

@@ -3,6 +3,7 @@
 //! Whether labels are classes can be known only at the last row. Until then the text is kept in one string with the ends
 //! of its pieces, which costs little more than the file itself; the outcome is decided once, in [`Labels::finish`].
 
+use super::encode::is_missing;
 use super::error::{CellProblem, Error, clip, list};
 use super::{Target, Task};
 use std::collections::{BTreeSet, HashMap};
@@ -16,6 +17,9 @@ pub(crate) struct Labels {
     names: Vec<String>,
     all_whole: bool,
     all_numbers: bool,
+    /// Whether there is a number, and whether there is a word that does not stand for a missing one.
+    numbers: bool,
+    words: bool,
 }
 
 enum Kind {
@@ -77,7 +81,7 @@ impl Labels {
             }
             (task, None) => Kind::Open { text: String::new(), ends: Vec::new(), asked: task == Task::Classes },
         };
-        Ok(Self { kind, names, all_whole: true, all_numbers: true })
+        Ok(Self { kind, names, all_whole: true, all_numbers: true, numbers: false, words: false })
     }
 
     /// Takes a text label of a row. A row of several targets calls it once for each.
@@ -97,7 +101,9 @@ impl Labels {
             Kind::Open { text, ends, asked } => {
                 if label.parse::<f64>().is_err() {
                     (self.all_numbers, self.all_whole) = (false, false);
+                    self.words |= !is_missing(label, &[]);
                 } else {
+                    self.numbers = true;
                     self.all_whole &= whole(label).is_some_and(|_| *asked || label.parse::<i64>().is_ok());
                     // As long as it can be a column of quantities, a number that is none must not become a class name.
                     if !*asked {
@@ -170,6 +176,12 @@ impl Labels {
                 if self.all_numbers && !self.all_whole && !asked {
                     let values = pieces(&text, &ends).map(|label| parse_value(label).unwrap_or(f32::NAN)).collect();
                     return Ok(Target::Values { values, cols, names });
+                }
+                // Words are classes, also one called none; numbers and nothing but missing ones are quantities with gaps.
+                if self.numbers && !self.all_numbers && !self.words {
+                    let missing = pieces(&text, &ends).find(|label| is_missing(label, &[])).unwrap_or_default();
+                    let (file, found) = (file.to_owned(), missing.to_owned());
+                    return Err(Error::TargetsMissing { file, column: column(), found });
                 }
                 let too_many = || Error::TooManyClasses { file: file.to_owned(), column: column(), limit: MAX_CLASSES };
                 if !self.all_whole {

@@ -88,7 +88,7 @@ fn refuse_options(file: &str, options: &Options) -> Result<(), Error> {
     } else if options.weight.is_some() {
         "--weight-column"
     } else if options.group.is_some() {
-        "--group"
+        "a group (--test-group, --leave-one-group-out)"
     } else if options.header != super::Header::Auto {
         "--header"
     } else {

@@ -40,6 +40,9 @@ impl TrainOptions {
         if self.optimizer.is_some() && !self.same_optimizer(&base) {
             (base.lr, base.momentum, base.nesterov, base.weight_decay) = (None, None, None, None);
         }
+        if self.loss.is_some() {
+            base.label_smoothing = None;
+        }
         if self.swa.is_some() || self.ema.is_some() {
             (base.swa, base.ema) = (None, None);
         }
@@ -143,7 +146,7 @@ impl TrainOptions {
         self.init.as_deref().unwrap_or("he_normal")
     }
 
-    /// Refuses options that contradict each other or do nothing.
+    /// Refuses options that contradict each other or do nothing: all of a run, after they were merged.
     ///
     /// # Errors
     /// [`Kind::Usage`] names the options.
@@ -216,6 +219,11 @@ impl TrainOptions {
     /// For a schedule that cannot be read, a figure that the loss does not have, and what [`check`](Self::check) refuses.
     pub fn trainer(&self, loss: Loss, level: Level) -> Result<Trainer, Failure> {
         self.check()?;
+        if self.swa.is_some_and(|from| from >= self.epochs()) {
+            let message =
+                "--swa begins after the last of the --epochs (it counts them from 0): nothing would be averaged";
+            return Err(Failure::new(Kind::Usage, message));
+        }
         let (optimizer, weight_decay) = self.optimizer()?;
         let clip = match (self.clip_norm, self.clip_value) {
             (Some(norm), _) => Clip::Norm(norm),

@@ -2,36 +2,46 @@
 
 use super::Rows;
 use super::part::filter;
-use crate::data::{Groups, RowFilter};
+use crate::data::Groups;
 use crate::error::{Failure, Kind};
 
 /// Rows that are held out: the split's number, so that validation and test are drawn independently.
 pub(super) const VALIDATION: u32 = 0;
 pub(super) const TEST: u32 = 1;
 
-/// The group that is tested on: `subject=3`, or several as a row filter has them.
-pub(super) struct Group {
-    pub(super) column: String,
-    value: String,
-    filter: RowFilter,
+/// The group that is tested on: `subject=3`, or several as a row filter has them. What is the name of a group stands for that
+/// group alone, whatever a filter would make of it: `1..3`, `a,b`, or 1 beside 1.0.
+pub(super) struct Group<'a> {
+    pub(super) column: &'a str,
+    value: &'a str,
+    text: &'a str,
 }
 
-impl Group {
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        let filter = filter(text)?;
-        let value = text.split_once('=').map_or("", |(_, value)| value).trim().to_owned();
-        Ok(Self { column: filter.column().to_owned(), value, filter })
+impl<'a> Group<'a> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Failure> {
+        let (left, value) = text.split_once('=').unwrap_or((text, ""));
+        let (column, value) = left.strip_suffix('!').map_or((left, value), |column| (column, ""));
+        let (column, value) = (column.trim(), value.trim());
+        if column.is_empty() || value.is_empty() {
+            // No group's name: all that is left is a filter, or a mistake.
+            filter(text)?;
+        }
+        Ok(Self { column, value, text })
     }
 
     pub(super) fn hold_out(&self, rows: &mut Rows, groups: &Groups) -> Result<Rows, Failure> {
-        let is_held = |name: &String| *name == self.value || self.filter.passes_text(name) == Some(true);
+        let filter = if groups.names.iter().any(|name| name == self.value) { None } else { Some(filter(self.text)?) };
+        let is_held = |name: &String| match &filter {
+            None => name == self.value,
+            Some(filter) => filter.passes_text(name) == Some(true),
+        };
         let held: Vec<bool> = groups.names.iter().map(is_held).collect();
         let of_group = |(_, id): &(u32, &u32)| held.get(**id as usize).copied().unwrap_or(false);
         let held: Vec<u32> = (0..).zip(&groups.ids).filter(of_group).map(|(row, _)| row).collect();
-        let name = format!("the rows of {} where {}", rows.name, self.filter);
+        let name = format!("the rows of {} where {}", rows.name, self.text);
         if held.is_empty() || held.len() == rows.set.rows() {
             let which = if held.is_empty() { "no row" } else { "every row" };
-            let message = format!("--test-group {}: {which} of {} is of it", self.filter, rows.name);
+            let message = format!("--test-group {}: {which} of {} is of it", self.text, rows.name);
             return Err(Failure::new(Kind::Usage, message));
         }
         take_out(rows, &held, name)

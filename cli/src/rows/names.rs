@@ -30,7 +30,11 @@ impl Names<'_> {
         if let Some(encoding) = self.encoding {
             narrowed.categories = Some(encoding.categories.clone());
             narrowed.missing = encoding.missing;
-            narrowed.missing_as.extend_from_slice(&encoding.missing_as);
+            for text in &encoding.missing_as {
+                if !narrowed.missing_as.contains(text) {
+                    narrowed.missing_as.push(text.clone());
+                }
+            }
         }
         narrowed
     }

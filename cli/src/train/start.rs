@@ -16,17 +16,7 @@ use crate::history;
 use crate::model::{self, Note};
 use crate::options::TrainOptions;
 use crate::rows::{self, Names, Sets};
-
-/// What a run starts from.
-#[derive(Clone, Debug)]
-pub enum Origin {
-    /// New weights.
-    New,
-    /// The weights of a file.
-    Weights(Box<Mlp>),
-    /// A run that goes on, and the file that held it.
-    Run(Box<resume::Resume>, PathBuf),
-}
+use crate::train::Origin;
 
 /// What to train, and where the results go.
 #[derive(Clone, Debug)]
@@ -54,25 +44,21 @@ impl Plan {
         let Some(from) = options.from.clone() else {
             return Ok(Self { options, origin: Origin::New, out: folder(out)? });
         };
+        if given.init.is_some() {
+            let message = "--init makes new weights, --from brings them: choose one";
+            return Err(Failure::new(Kind::Usage, message));
+        }
         let from = model::file_of(&from, "checkpoint.safetensors")?;
         let bytes = model::bytes(&from)?;
         model::check_is_checkpoint(&from, &bytes)?;
-        let (origin, net) = match resume::read(&bytes) {
-            Ok(resume::Saved::Run(run)) => {
-                let net = run.model.layers().to_vec();
-                (Origin::Run(Box::new(run), from.clone()), net)
-            }
-            Ok(resume::Saved::Network(model)) => {
-                let net = model.layers().to_vec();
-                (Origin::Weights(Box::new(model)), net)
-            }
+        let origin = match Origin::read(&from, &bytes) {
             Err(InterchangeError::NoNetwork) => {
-                let (model, _) = model::network(&from, &bytes, options.net.as_deref(), None)?;
-                let net = model.layers().to_vec();
-                (Origin::Weights(Box::new(model)), net)
+                let (model, note) = model::network(&from, &bytes, options.net.as_deref(), None)?;
+                Origin::Weights(Box::new(model), note)
             }
-            Err(error) => return Err(Failure::at(Kind::Model, &from, error)),
+            origin => origin.map_err(|error| Failure::at(Kind::Model, &from, error))?,
         };
+        let net = origin.known().map(|(model, _)| model.layers().to_vec()).unwrap_or_default();
         let beside = from.parent().unwrap_or(Path::new(""));
         let out = match (&origin, out, &base) {
             (Origin::Run(..), None, None) => beside.to_path_buf(),
@@ -90,6 +76,11 @@ impl Plan {
                     read_config(&config)?
                 }
             };
+            if given.dialect.is_some() && given.net.is_none() {
+                let message =
+                    "--dialect converts weights, and a run goes on as it is: begin with its model.safetensors";
+                return Err(Failure::at(Kind::Usage, &from, message));
+            }
             options = given.over(&base)?;
             spell_out(&mut options)?;
             // The run began where its configuration says; this checkpoint is only a stop on the way.
@@ -159,14 +150,15 @@ pub(crate) struct Started {
 /// Reads the data and makes the run.
 pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Result<Started, Failure> {
     options.check()?;
-    let known = match origin {
-        Origin::New => None,
-        Origin::Weights(model) => Some(&**model),
-        Origin::Run(run, _) => Some(&run.model),
-    };
-    let classes = known.map_or(&[][..], |model| &model.classes);
-    let inputs = known.map_or(0, |model| model.network().inputs());
-    let sets = rows::read(options, Names { classes, inputs, ..Names::default() })?;
+    // Columns and categories are those that the weights are of, wherever they stand in the file.
+    let encoding = origin.encoding(options);
+    let names = origin.known().map_or_else(Names::default, |(model, note)| Names {
+        features: &note.features,
+        classes: &model.classes,
+        inputs: model.network().inputs(),
+        encoding: encoding.as_ref(),
+    });
+    let sets = rows::read(options, names)?;
     let trainer = options.trainer(sets.loss, level)?;
     let inputs = sets.train.set.features();
     let mut seconds = Vec::new();
@@ -193,7 +185,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             }
             Run::new(model, trainer)?
         }
-        Origin::Weights(model) => {
+        Origin::Weights(model, _) => {
             check_ends(&model.network(), &sets)?;
             check_memory(&model.network(), &trainer)?;
             let mut model = match options.dialect {
@@ -208,7 +200,7 @@ pub(crate) fn start(options: &TrainOptions, origin: &Origin, level: Level) -> Re
             }
             Run::new(model, trainer)?
         }
-        Origin::Run(run, path) => {
+        Origin::Run(run, _, path) => {
             check_ends(&run.model.network(), &sets)?;
             if options.standardize.is_some_and(|asked| asked != run.model.standardize.is_some()) {
                 return Err(standardised());

@@ -49,9 +49,26 @@ pub enum CellProblem {
         /// The text.
         found: String,
     },
+    /// What stands for a missing value where none may be missing.
+    #[error(
+        "expected a number, found {found:?}, a missing value; fill the cell, or train with --missing, which says what stands for it"
+    )]
+    Missing {
+        /// The text.
+        found: String,
+    },
     /// Nothing between two delimiters.
     #[error("expected a value, found nothing; fill the cell, or say with --missing what stands for it")]
     Empty,
+    /// A target that is missing.
+    #[error(
+        "expected a target, found {}; no policy of --missing stands for one: leave the row out, or give it a target",
+        if found.is_empty() { "nothing".to_owned() } else { format!("{found:?}, a missing value") }
+    )]
+    NoTarget {
+        /// The text.
+        found: String,
+    },
     /// `nan` or `inf`.
     #[error("expected a finite number, found {found:?}")]
     NotFinite {

@@ -98,7 +98,8 @@ fn refused_by_name() {
     let nan = npy("'<f4'", "False", "(2, 2)", &le(&[1.0, 2.0, 3.0, f32::NAN], f32::to_le_bytes));
     assert_eq!(
         words(read_array(&nan)),
-        "d.npy: row 1 (counted from 0), column 2: expected a finite number, found \"NaN\""
+        "d.npy: row 1 (counted from 0), column 2: expected a number, found \"NaN\", a missing value; fill the cell, or train with \
+         --missing, which says what stands for it"
     );
     assert!(words(read_array(&npy("'<f8'", "False", "(1,)", &1e300_f64.to_le_bytes()))).contains("1e300 is too large"));
     assert!(words(read_bytes("d.npy", b"1,2\n", None, &Options::default())).contains("does not start as NPY"));

@@ -88,7 +88,7 @@ fn what_stands_for_missing_cells() {
     let table = read_bytes("m", &row(f32::NAN), None, &missing("drop")).unwrap();
     assert_eq!(table.inputs, [3.0, 4.0]);
     assert!(words(read_bytes("m", &row(f32::INFINITY), None, &missing("mean"))).contains("finite"));
-    assert!(words(csv_with("a,b\n?,1\n,2\n", &missing("drop"))).contains("no cell missing"));
+    assert!(words(csv_with("a,b\n?,1\n,2\n", &missing("drop"))).contains("none of its 2 rows passes --missing drop"));
     assert_eq!(Missing::Mean.learn(Source::Values(&[1.0, f32::NAN, 2.0, f32::NAN]), 2), Err(FillError::NoValue(1)));
     assert_eq!(Missing::Median.learn(Source::Values(&[3.0, 1.0, 2.0]), 1), Ok(vec![2.0]));
     for policy in ["refuse", "drop", "mean", "median", "0.5"] {

@@ -50,7 +50,12 @@ fn bad_cells() {
     assert!(cell("").ends_with(
         "line 2, column \"a\": expected a value, found nothing; fill the cell, or say with --missing what stands for it"
     ));
-    assert!(cell("nan").contains("expected a finite number, found \"nan\""));
+    for missing in ["nan", "NA", "?"] {
+        assert!(
+            cell(missing)
+                .contains(&format!("found \"{missing}\", a missing value; fill the cell, or train with --missing"))
+        );
+    }
     assert!(cell("-inf").contains("finite"));
     assert!(cell("1e999").contains("1e999 is too large for a 32-bit float"));
     assert!(cell("1\u{e9}").contains("found \"1é\""));
@@ -60,7 +65,7 @@ fn bad_cells() {
     assert!(t.inputs[0].is_nan() && t.inputs[1] == f32::NEG_INFINITY);
     assert!(csv_with("a,label\n1e999,0\n", &lenient).is_err());
     assert!(words(csv("a,label\n1,nan\n")).contains("column \"label\": expected a finite number"));
-    assert!(words(csv("a,label\n1,\n")).contains("column \"label\": expected a value"));
+    assert!(words(csv("a,label\n1,\n")).contains("column \"label\": expected a target, found nothing"));
 }
 
 #[test]
