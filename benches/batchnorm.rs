@@ -28,8 +28,7 @@ fn shape(c: &mut Criterion, rows: usize, width: usize) {
     for level in Level::available() {
         let reference = Reference::of(level);
         let forward = |y: &mut [f32], cache: &mut [f32]| {
-            batchnorm::statistics(level, &Serial, rows, 1e-5, &x_groups, cache).expect("the lengths are right");
-            batchnorm::normalize(level, &Serial, rows, cache, &gamma, &beta, &x_groups, y)
+            batchnorm::forward(level, &Serial, rows, 1e-5, &gamma, &beta, &x_groups, y, cache)
                 .expect("the lengths are right");
         };
         let mut backward = |dx: &mut [f32], cache: &[f32]| {

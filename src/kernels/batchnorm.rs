@@ -115,6 +115,44 @@ pub fn statistics(
     Ok(())
 }
 
+/// [`statistics`], then [`normalize`], of a few groups at a time: the rows come from memory once, where two calls read them twice
+/// if they are more than the caches hold. `x` and `y` in groups, `gamma` and `beta` as wide.
+///
+/// # Errors
+/// As [`statistics`] and [`normalize`]; nothing has been written then.
+pub fn forward(
+    level: Level,
+    split: &impl Split,
+    rows: usize,
+    eps: f32,
+    gamma: &[f32],
+    beta: &[f32],
+    x: &[f32],
+    y: &mut [f32],
+    cache: &mut [f32],
+) -> Result<(), Error> {
+    let width = check_groups(rows, cache, x)?;
+    check_len("gamma", width, gamma.len())?;
+    check_len("beta", width, beta.len())?;
+    check_len("batch-norm output", x.len(), y.len())?;
+    if rows < 2 {
+        return Err(Error::BatchOfOne);
+    }
+    /// Features that are worked on side by side.
+    const FEW: usize = 4 * LANES;
+    let chunk = groups_per_task(width, rows, split.workers()) * LANES;
+    split.run([y, cache], [chunk * rows, chunk * PARTS], &|task, [y, cache]| {
+        let few = y.chunks_mut(FEW * rows).zip(cache.chunks_mut(FEW * PARTS));
+        for ((y, cache), first) in few.zip((task * chunk..).step_by(FEW)) {
+            let x = &x[first * rows..][..y.len()];
+            let [gamma, beta] = [gamma, beta].map(|vector| &vector[first..][..y.len() / rows]);
+            some_statistics(level, rows, eps, x, cache);
+            some_normal(level, rows, cache, gamma, beta, x, y);
+        }
+    });
+    Ok(())
+}
+
 kernel! {
     /// [`statistics`] of whole groups; arguments have been checked.
     pub(crate) fn some_statistics(rows: usize, eps: f32, x: &[f32], cache: &mut [f32]) = statistics_body

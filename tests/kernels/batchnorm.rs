@@ -2,6 +2,7 @@
 
 use crate::common::layout::{group, ungroup};
 use crate::common::reference::Column;
+use crate::common::threads::{Order, Threads};
 use crate::common::values::{ROWS, Rng, Values, sizes};
 use crate::common::{Group, Tally, groups, rounds, same};
 use evenkeel::Level;
@@ -55,6 +56,15 @@ pub(crate) fn check(
             batchnorm::normalize(*level, &Serial, rows, &cache, &gamma, &beta, &x, &mut y)
                 .expect("the lengths are right");
             output.compare(*level, size, &ungroup(width, &y), &expected_y);
+
+            for workers in [1, 3] {
+                let split = Threads { workers, order: Order::Reversed, parallel: false };
+                let (mut y, mut at_once) = (vec![f32::NAN; x.len()], vec![f32::NAN; cache.len()]);
+                batchnorm::forward(*level, &split, rows, eps, &gamma, &beta, &x, &mut y, &mut at_once)
+                    .expect("the lengths are right");
+                output.compare(*level, || size() + ", at once", &ungroup(width, &y), &expected_y);
+                statistics.compare(*level, || size() + ", at once", &flat(&columns(&at_once)), &flat(&all));
+            }
 
             let mut dx = dy.clone();
             let (mut dgamma, mut dbeta) = (vec![f32::NAN; width], vec![f32::NAN; width]);

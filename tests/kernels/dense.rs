@@ -109,7 +109,8 @@ fn forward_of_not_a_number() {
 /// More rows than stay in the second cache: they are done in several parts, of different sizes.
 #[test]
 fn forward_of_many_rows() {
-    let (groups, rng, mut tally) = (groups(), &mut Rng::new(4), Tally::new("dense forward, rows beyond the second cache"));
+    let (groups, rng, mut tally) =
+        (groups(), &mut Rng::new(4), Tally::new("dense forward, rows beyond the second cache"));
     for (rows, inputs, outputs) in [(311, 1003, 50), (150, 2047, 17), (1025, 300, 7)] {
         let shape = Shape { rows, inputs, outputs, stride: inputs + rng.below(3) };
         check::<f32>(&mut tally, &groups, rng, shape, Values::Hard);

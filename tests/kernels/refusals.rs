@@ -229,6 +229,17 @@ fn batch_norm_lengths() {
         },
     });
     refuses(&Entry {
+        name: "batch-norm statistics and output",
+        lengths: &[width, width, values, values, 5 * width],
+        also: &[],
+        call: &|level, len| {
+            let (gamma, beta, x) = (buffer(len[0]), buffer(len[1]), buffer(len[2]));
+            let (mut y, mut cache) = (buffer(len[3]), buffer(len[4]));
+            let result = batchnorm::forward(level, &Serial, ROWS, 1e-5, &gamma, &beta, &x, &mut y, &mut cache);
+            (result, vec![y, cache])
+        },
+    });
+    refuses(&Entry {
         name: "batch-norm gradients",
         lengths: &[5 * width, width, values, values, width, width],
         also: &[],
@@ -293,7 +304,10 @@ fn batch_norm_shapes() {
             let refused = Err(Error::BatchOfOne);
             assert_eq!(batchnorm::statistics(level, &Serial, rows, 1e-5, &x, &mut cache), refused);
             assert_eq!(batchnorm::update_running(&cache, rows, 0.1, true, &mut mean, &mut var), refused);
-            assert!([cache, mean, var].iter().flatten().all(|value| *value == CANARY));
+            let (vector, mut y) = ([1.0; 16], buffer(x.len()));
+            let result = batchnorm::forward(level, &Serial, rows, 1e-5, &vector, &vector, &x, &mut y, &mut cache);
+            assert_eq!(result, refused);
+            assert!([cache, mean, var, y].iter().flatten().all(|value| *value == CANARY));
         }
     }
 }

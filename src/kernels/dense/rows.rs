@@ -69,7 +69,7 @@ const fn tiles_of(registers: usize, rows: usize, tall: bool) -> [(usize, usize);
     if tiles == 0 {
         return [(TALL, talls), (0, 0), (0, 0)];
     }
-    let (size, larger) = (rest / tiles, rest % tiles);
+    let (size, larger) = if tiles == 1 { (rest, 0) } else { (rest / tiles, rest % tiles) };
     [(TALL, talls), (size + 1, larger), (size, tiles - larger)]
 }
 
@@ -99,7 +99,9 @@ fn many_rows_body<S: Simd, W: Weight>(
     let goes_on = bytes * most_panels <= SECOND_CACHE && rows_stay
         || bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
     let last = first + count;
-    for first_row in (0..x.len()).step_by(at_once.max(1)) {
+    // No ranges with steps, which divide: a small product takes as long as two or three divisions.
+    let mut first_row = 0;
+    while first_row < x.len() {
         let rows = at_once.min(x.len() - first_row);
         let mut panel = first;
         while panel < last {
@@ -109,34 +111,34 @@ fn many_rows_body<S: Simd, W: Weight>(
             let sizes = tiles_of(S::REGISTERS, rows, span == 1 && !is_plain);
             // Of a narrow panel there is one block at a time.
             let stretch = if goes_on && end <= dense.full_panels() { dense.inputs } else { BLOCK };
-            for start in (0..dense.inputs).step_by(stretch.max(1)) {
+            let mut start = 0;
+            while start < dense.inputs {
                 let block = Block { dense, then, start, len: stretch.min(dense.inputs - start), first, out };
                 let mut row = first_row;
                 for (size, count) in sizes {
                     // A few panels meet all rows, or each tile of rows all panels.
-                    let together = if rows_stay { count } else { 1 };
-                    for _ in 0..count / together.max(1) {
+                    let (together, times) = if rows_stay { (count, 1) } else { (1, count) };
+                    for _ in 0..times {
                         let mut panel = panel;
-                        while panel < end {
+                        while panel < end && together > 0 {
                             panel += panels_of_tiles(s, &block, panel, end, &x, row, (size, together), &mut narrow, y);
                         }
                         row += size * together;
                     }
                 }
+                start += block.len;
             }
             panel = end;
         }
+        first_row += rows;
     }
 }
 
 /// Rows that are done with before the next begin: all, or as many as stay in the second cache, if they are worth reading the
 /// weights again.
 const fn rows_at_once(rows: usize, inputs: usize) -> usize {
-    let stay = SECOND_CACHE / (inputs * size_of::<f32>());
-    if rows <= stay || stay < 128 {
-        return rows;
-    }
-    rows.div_ceil(rows.div_ceil(stay))
+    let stay = if rows_stay(rows, inputs) { rows } else { SECOND_CACHE / (inputs * size_of::<f32>()) };
+    if rows <= stay || stay < 128 { rows } else { rows.div_ceil(rows.div_ceil(stay)) }
 }
 
 /// `count` tiles of `size` rows by the next panels; returns how many panels.

@@ -163,8 +163,7 @@ impl Norm {
     fn call<P: Split>(&mut self, bench: &Bench<'_, P>, rows: usize, eps: f32) {
         let Self { x, y, dy, gamma, beta, dgamma, dbeta, mean, var, cache } = self;
         let (level, split) = (bench.level, bench.split);
-        batchnorm::statistics(level, split, rows, eps, black_box(x), cache).expect("right lengths");
-        batchnorm::normalize(level, split, rows, cache, gamma, beta, x, y).expect("right lengths");
+        batchnorm::forward(level, split, rows, eps, gamma, beta, black_box(x), y, cache).expect("right lengths");
         batchnorm::update_running(cache, rows, 0.1, true, mean, var).expect("right lengths");
         black_box(&mut y[..]);
         batchnorm::backward(level, split, rows, cache, gamma, x, dy, dgamma, dbeta).expect("right lengths");
