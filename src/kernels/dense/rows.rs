@@ -136,9 +136,13 @@ fn many_rows_body<S: Simd, W: Weight>(
 
 /// Rows that are done with before the next begin: all, or as many as stay in the second cache, if they are worth reading the
 /// weights again.
-const fn rows_at_once(rows: usize, inputs: usize) -> usize {
-    let stay = if rows_stay(rows, inputs) { rows } else { SECOND_CACHE / (inputs * size_of::<f32>()) };
-    if rows <= stay || stay < 128 { rows } else { rows.div_ceil(rows.div_ceil(stay)) }
+fn rows_at_once(rows: usize, inputs: usize) -> usize {
+    if rows_stay(rows, inputs) {
+        return rows;
+    }
+    // What cannot be 0 is said so: there is no panic to link.
+    let stay = SECOND_CACHE / (inputs * size_of::<f32>()).max(1);
+    if stay < 128 { rows } else { rows.div_ceil(rows.div_ceil(stay).max(1)) }
 }
 
 /// `count` tiles of `size` rows by the next panels; returns how many panels.
