@@ -116,10 +116,12 @@ pub fn statistics(
 }
 
 /// [`statistics`], then [`normalize`], of a few groups at a time: the rows come from memory once, where two calls read them twice
-/// if they are more than the caches hold. `x` and `y` in groups, `gamma` and `beta` as wide.
+/// if they are more than the caches hold. The same bits as those two calls.
+///
+/// `x` and `y` are `rows` rows in groups, `gamma` and `beta` one value for each feature, `cache` [`cache_len`] values of that width.
 ///
 /// # Errors
-/// As [`statistics`] and [`normalize`]; nothing has been written then.
+/// [`Error::BatchOfOne`] for fewer than two rows, [`Error::Length`] for a wrong length; nothing has been written then.
 pub fn forward(
     level: Level,
     split: &impl Split,
