@@ -146,6 +146,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn lt_u32(self, a: Self::U32, b: Self::U32) -> Self::Mask;
     /// Each lane, read as `i32`, converted to `f32`.
     fn i32_to_f32(self, a: Self::U32) -> Self::F32;
+    /// `x * 2^n` for `n`, read as `i32`, in -252..=254; rounded once, to a subnormal or to infinity, if `x * 2^(n / 2)` is normal
+    /// or `n` is 0.
+    ///
+    /// The default takes two steps, of which only the second can round.
+    #[inline(always)]
+    fn scale(self, x: Self::F32, n: Self::U32) -> Self::F32 {
+        let power = |n| self.from_bits(self.shl(self.add_u32(n, self.splat_u32(127)), 23));
+        let half = self.sar(n, 1);
+        self.mul(self.mul(x, power(half)), power(self.sub_u32(n, half)))
+    }
     /// The upper and the lower half of the 64-bit products `a * b`.
     fn mul_wide(self, a: Self::U32, b: u32) -> (Self::U32, Self::U32);
 

@@ -68,13 +68,6 @@ fn power_of_two<S: Simd>(s: S, n: S::U32) -> S::F32 {
     s.from_bits(s.shl(s.add_u32(n, s.splat_u32(127)), 23))
 }
 
-/// `x * 2^n` for `n` in -252..=254, in two steps: only the second can round, to a subnormal or to infinity.
-#[inline(always)]
-fn scale<S: Simd>(s: S, x: S::F32, n: S::U32) -> S::F32 {
-    let half = s.sar(n, 1);
-    s.mul(s.mul(x, power_of_two(s, half)), power_of_two(s, s.sub_u32(n, half)))
-}
-
 /// `e^x`. Error: 1.0 (1.0) ulp.
 ///
 /// Beyond [-104, 89] the result is 0 or infinity, so the argument is clamped there; see `exp_parts` for the rest.
@@ -82,7 +75,7 @@ fn scale<S: Simd>(s: S, x: S::F32, n: S::U32) -> S::F32 {
 pub fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let x = s.max(s.min(x, s.splat(89.0)), s.splat(-104.0));
     let (m, n) = exp_parts(s, x, None);
-    scale(s, s.add(m, s.splat(1.0)), n)
+    s.scale(s.add(m, s.splat(1.0)), n)
 }
 
 /// `k ln 2 + ln(1 + f)` for an integer `k`, `|k|` below 256, and `f` in [-1/4, 1/2].
@@ -160,7 +153,7 @@ fn sigmoid_tail<S: Simd>(s: S, t: S::F32, low: Option<S::F32>) -> (S::F32, S::U3
     let (m, n) = exp_parts(s, neg(s, t), low);
     let y = s.add(one, m);
     let y_rounding = s.add(s.sub(one, y), m);
-    let e = scale(s, y, n);
+    let e = s.scale(y, n);
     let d = s.add(one, e);
     let d_rounding = s.add(s.sub(one, d), e);
     let inverse = s.div(one, d);
@@ -177,7 +170,7 @@ fn sigmoid_tail<S: Simd>(s: S, t: S::F32, low: Option<S::F32>) -> (S::F32, S::U3
 #[inline(always)]
 pub fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let (q, n) = sigmoid_tail(s, s.min(abs(s, x), s.splat(110.0)), None);
-    let tail = scale(s, q, n);
+    let tail = s.scale(q, n);
     s.select(s.lt(x, s.splat(0.0)), tail, s.sub(s.splat(1.0), tail))
 }
 
@@ -240,7 +233,7 @@ pub fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let (p, q, m, n) = normal_tail_parts(s, t);
     let p = s.mul(t, p);
     let tail = s.div(s.mul_add(p, m, p), q);
-    s.sub(s.max(x, s.splat(0.0)), scale(s, tail, n))
+    s.sub(s.max(x, s.splat(0.0)), s.scale(tail, n))
 }
 
 /// Derivative of [`gelu`], `Φ(x) + x φ(x)`. Error: 8.4 (10.6) ulp; around its zero at -0.752, for `x` in (-1, -1/2), in
@@ -254,7 +247,7 @@ pub fn gelu_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let t = s.min(abs(s, x), s.splat(15.0));
     let (p, q, m, n) = normal_tail_parts(s, t);
     let a = s.mul_add(t, s.splat(DENSITY), s.div(p, q));
-    let a = scale(s, s.mul_add(a, m, a), n);
+    let a = s.scale(s.mul_add(a, m, a), n);
     s.select(s.lt(x, s.splat(0.0)), a, s.sub(s.splat(1.0), a))
 }
 
@@ -265,7 +258,7 @@ pub fn gelu_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
 pub fn silu<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let t = s.min(abs(s, x), s.splat(110.0));
     let (q, n) = sigmoid_tail(s, t, None);
-    s.sub(s.max(x, s.splat(0.0)), scale(s, s.mul(t, q), n))
+    s.sub(s.max(x, s.splat(0.0)), s.scale(s.mul(t, q), n))
 }
 
 /// Derivative of [`silu`], `σ(x) (1 + x σ(-x))`. Error: 3.6 (4.8) ulp; around its zero at -1.278, for `x` in (-1.75,
@@ -277,8 +270,8 @@ pub fn silu_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let one = s.splat(1.0);
     let t = s.min(abs(s, x), s.splat(110.0));
     let (q, n) = sigmoid_tail(s, t, None);
-    let upper = s.sub(one, scale(s, q, n));
-    let a = scale(s, s.mul(q, s.mul_add(neg(s, t), upper, one)), n);
+    let upper = s.sub(one, s.scale(q, n));
+    let a = s.scale(s.mul(q, s.mul_add(neg(s, t), upper, one)), n);
     s.select(s.lt(x, s.splat(0.0)), a, s.sub(one, a))
 }
 

@@ -63,6 +63,8 @@ backend! {
     fn sar(a: __m512i, n: u32) -> __m512i { _mm512_sra_epi32(a, _mm_cvtsi32_si128(n.cast_signed())) }
     fn lt_u32(a: __m512i, b: __m512i) -> __mmask16 { _mm512_cmplt_epu32_mask(a, b) }
     fn i32_to_f32(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
+    // Three operations where two steps take eight.
+    fn scale(x: __m512, n: __m512i) -> __m512 { _mm512_scalef_ps(x, _mm512_cvtepi32_ps(n)) }
     fn mul_wide(a: __m512i, b: u32) -> (__m512i, __m512i) {
         // The multiplier reads the even lanes; the odd ones are shifted down to be read in a second product.
         let b = _mm512_set1_epi64(i64::from(b));

@@ -4,9 +4,7 @@
 //! Form and errors as in the module above; parameters are those of [`Activation`](crate::layer::Activation) and in its range.
 //! Errors of functions with a parameter are stated for 1, their defaults; `docs/accuracy.md` has others.
 
-use super::{
-    LANES, SIGN, Simd, abs, exp_parts, kernel, log1p_unit, neg, power_of_two, scale, sigmoid_tail, square_rounding,
-};
+use super::{LANES, SIGN, Simd, abs, exp_parts, kernel, log1p_unit, neg, power_of_two, sigmoid_tail, square_rounding};
 
 /// `e^x - 1` for `x` up to 0. Error: 1.0 (1.0) ulp.
 ///
@@ -70,7 +68,7 @@ pub fn softplus_beta<S: Simd>(s: S, beta: S::F32, x: S::F32) -> S::F32 {
     let limit = s.splat(110.0);
     let low = s.select(s.lt(product, limit), low, s.splat(0.0));
     let (m, n) = exp_parts(s, neg(s, s.min(product, limit)), Some(neg(s, low)));
-    let e = scale(s, s.add(m, s.splat(1.0)), n);
+    let e = s.scale(s.add(m, s.splat(1.0)), n);
     s.add(s.max(x, s.splat(0.0)), s.div(log1p_unit(s, e), beta))
 }
 
@@ -160,7 +158,7 @@ pub fn gelu_tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let t = s.min(abs(s, x), s.splat(11.0));
     let (v, low) = gelu_tanh_inner(s, t);
     let (q, n) = sigmoid_tail(s, v, Some(neg(s, low)));
-    s.sub(s.max(x, s.splat(0.0)), scale(s, s.mul(t, q), n))
+    s.sub(s.max(x, s.splat(0.0)), s.scale(s.mul(t, q), n))
 }
 
 /// Derivative of [`gelu_tanh`], `σ(v) (1 + x v' σ(-v))`.
@@ -172,9 +170,9 @@ pub fn gelu_tanh_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let t = s.min(abs(s, x), s.splat(11.0));
     let (v, low) = gelu_tanh_inner(s, t);
     let (q, n) = sigmoid_tail(s, v, Some(neg(s, low)));
-    let upper = s.sub(one, scale(s, q, n));
+    let upper = s.sub(one, s.scale(q, n));
     let slope = s.mul(t, s.mul_add(s.mul(t, t), s.splat(3.0 * C3[0]), s.splat(C1[0])));
-    let a = scale(s, s.mul(q, s.mul_add(neg(s, slope), upper, one)), n);
+    let a = s.scale(s.mul(q, s.mul_add(neg(s, slope), upper, one)), n);
     s.select(s.lt(x, s.splat(0.0)), a, s.sub(one, a))
 }
 
@@ -197,7 +195,7 @@ fn mish_parts<S: Simd>(s: S, x: S::F32) -> Mish<S> {
     let t = s.min(abs(s, x), s.splat(110.0));
     let negative = s.lt(x, s.splat(0.0));
     let (m, n) = exp_parts(s, neg(s, t), None);
-    let e = scale(s, s.add(m, one), n);
+    let e = s.scale(s.add(m, one), n);
     let plus = s.add(e, two);
     let upper = s.select(negative, plus, s.mul_add(two, e, one));
     let lower = s.select(negative, s.mul_add(e, plus, two), s.mul_add(s.add(e, e), s.add(e, one), one));
@@ -213,7 +211,7 @@ pub fn mish<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let Mish { t, negative, m, n, upper, lower, .. } = mish_parts(s, x);
     let quotient = s.div(upper, lower);
     let tail = s.mul(t, quotient);
-    let tail = scale(s, s.mul_add(tail, m, tail), n);
+    let tail = s.scale(s.mul_add(tail, m, tail), n);
     s.select(negative, s.sub(s.splat(0.0), tail), s.mul(x, quotient))
 }
 
@@ -226,7 +224,7 @@ pub fn mish_derivative<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let four = s.mul(s.mul(s.splat(4.0), t), s.add(e, s.splat(1.0)));
     let second = s.select(negative, neg(s, four), s.mul(four, s.mul(e, e)));
     let a = s.div(s.mul_add(upper, lower, second), s.mul(lower, lower));
-    s.select(negative, scale(s, s.mul_add(a, m, a), n), a)
+    s.select(negative, s.scale(s.mul_add(a, m, a), n), a)
 }
 
 /// Declares the entries that apply functions to a slice of any length, in place, for tests; see `on_slice`.
