@@ -17,6 +17,7 @@
 mod buffers;
 mod gradient;
 mod little;
+mod narrow;
 mod rows;
 mod single;
 mod tile;
@@ -35,6 +36,8 @@ use crate::split::Split;
 
 /// A stored weight: widened to `f32` when loaded; the arithmetic is `f32` always.
 pub trait Weight: bytemuck::Pod + Sync + 'static {
+    /// Weights that are stored as `f32`; else none, and many rows have them widened once.
+    fn full(weights: &[Self]) -> Option<&[f32]>;
     /// Sixteen weights.
     fn load<S: Simd>(s: S, weights: &[Self; LANES]) -> S::F32;
     /// The chain of one row over one panel, see [`Simd::dot_panel`].
@@ -44,6 +47,10 @@ pub trait Weight: bytemuck::Pod + Sync + 'static {
 }
 
 impl Weight for f32 {
+    #[inline(always)]
+    fn full(weights: &[Self]) -> Option<&[f32]> {
+        Some(weights)
+    }
     #[inline(always)]
     fn load<S: Simd>(s: S, weights: &[f32; LANES]) -> S::F32 {
         s.load(weights)
@@ -60,6 +67,10 @@ impl Weight for f32 {
 
 /// Half precision, by its bits.
 impl Weight for u16 {
+    #[inline(always)]
+    fn full(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
     #[inline(always)]
     fn load<S: Simd>(s: S, weights: &[u16; LANES]) -> S::F32 {
         s.load_f16(weights)
@@ -98,16 +109,34 @@ const fn some(left: usize, most: usize) -> usize {
     }
 }
 
-/// Parts of at most `most` panels, each with the number of its first; a panel is `len` values, the last may be shorter.
-pub(crate) fn parts(values: &mut [f32], len: usize, most: usize) -> impl Iterator<Item = (usize, &mut [f32])> {
+/// Parts of at most `most` panels, each with the number of its first; a panel is `len` values, the last may be shorter. It is
+/// a part by itself if it is to be `alone`.
+// By itself it made the compiler join others: two kilobytes more of stack for a step on a microcontroller.
+#[inline(always)]
+pub(crate) fn parts(
+    values: &mut [f32],
+    len: usize,
+    most: usize,
+    alone: bool,
+) -> impl Iterator<Item = (usize, &mut [f32])> {
     let (mut rest, mut first, len) = (values, 0, len.max(1));
     core::iter::from_fn(move || {
-        let now = some(rest.len().div_ceil(len), most);
+        let left = rest.len().div_ceil(len);
+        let now = some(if alone && left > 1 { left - 1 } else { left }, most);
         let part = rest.split_off_mut(..rest.len().min(now * len)).filter(|part| !part.is_empty())?;
         first += now;
         Some((first - now, part))
     })
 }
+
+/// Whether the last of `count` panels from `first` on has at most `lanes` lanes: it is computed by itself then, see `narrow`.
+pub(crate) const fn ends_narrow(outputs: usize, first: usize, count: usize, lanes: usize) -> bool {
+    first + count == panels::panels(outputs) && panels::panel_width(outputs, first + count - 1) <= lanes
+}
+
+/// Lanes of a last panel whose outputs, or whose weight gradient, are cheaper computed by themselves.
+pub(crate) const NARROW_OUTPUTS: usize = LANES / 2;
+pub(crate) const NARROW_GRADIENT: usize = LANES - 4;
 
 /// Whether rows stay in the second cache while panel after panel meets them.
 const fn rows_stay(rows: usize, inputs: usize) -> bool {
@@ -201,8 +230,10 @@ pub fn forward_then<W: Weight>(
     // What comes behind finds its values in the cache.
     let together = if then.is_some() && x.len() > 1 { together(x.len(), dense.inputs) } else { per_task };
     split.run([y], [per_task * block], &|task, [y]| {
-        for (part, y) in parts(y, block, together) {
-            some_panels(level, dense, last, task * per_task + part, x, y);
+        let first = task * per_task;
+        let alone = ends_narrow(dense.outputs, first, y.len() / block, NARROW_OUTPUTS);
+        for (part, y) in parts(y, block, together, alone) {
+            some_panels(level, dense, last, first + part, x, y);
             if let Some(then) = then {
                 activation::some_forward(level, then, y);
             }

@@ -82,9 +82,11 @@ fn stage<P: Split>(
             let squares = node.squares.of_mut(work.squares);
             let panels = |task: usize, delta: &mut [f32], weights: &mut [f32], squares: &mut [f32]| {
                 let per_panel = LANES * node.inputs;
-                let weights = dense::parts(weights, per_panel, TOGETHER);
-                let parts = dense::parts(delta, block, TOGETHER).zip(weights);
-                for (((part, delta), (_, weights)), (_, squares)) in parts.zip(dense::parts(squares, 1, TOGETHER)) {
+                let alone = dense::ends_narrow(outputs, task * per_task, squares.len(), dense::NARROW_GRADIENT);
+                let weights = dense::parts(weights, per_panel, TOGETHER, alone);
+                let parts = dense::parts(delta, block, TOGETHER, alone).zip(weights);
+                let squares = dense::parts(squares, 1, TOGETHER, alone);
+                for (((part, delta), (_, weights)), (_, squares)) in parts.zip(squares) {
                     let first = task * per_task + part;
                     then.backward(first, &output[first * block..][..delta.len()], delta);
                     match lists {

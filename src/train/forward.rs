@@ -225,7 +225,7 @@ impl<P: Split> Pass<'_, P> {
             let y = &mut work.activations[node.output * capacity..][..y_len];
             let per_task = dense::panels_per_task(outputs, x.ones(), split.workers());
             split.run([y], [per_task * block], &|task, [y]| {
-                for (part, y) in dense::parts(y, block, dense::TOGETHER) {
+                for (part, y) in dense::parts(y, block, dense::TOGETHER, false) {
                     let first = task * per_task + part;
                     sparse::some_panels(level, dense, dense::Last::Nothing, first, x, y);
                     then.forward(first, y);
@@ -259,8 +259,10 @@ impl<P: Split> Pass<'_, P> {
                 let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
                 let together = dense::together(rows, node.inputs);
                 split.run([y], [per_task * block], &|task, [y]| {
-                    for (part, y) in dense::parts(y, block, together) {
-                        let first = task * per_task + part;
+                    let first = task * per_task;
+                    let alone = dense::ends_narrow(outputs, first, y.len() / block.max(1), dense::NARROW_OUTPUTS);
+                    for (part, y) in dense::parts(y, block, together, alone) {
+                        let first = first + part;
                         dense::some_panels(level, dense, dense::Last::Nothing, first, x, y);
                         then.forward(first, y);
                     }

@@ -1,8 +1,8 @@
-//! What a product of many rows keeps on the stack: a block of the narrow last panel.
+//! What a product of many rows keeps on the stack: a block of the narrow last panel, and one of some panels of half precision.
 
 use super::super::{panels, part};
 use super::{Dense, Weight};
-use crate::simd::LANES;
+use crate::simd::{Group, LANES, Simd};
 
 /// A buffer on the stack, of one of four sizes.
 pub(super) fn with_zeros<const TINY: usize, const SMALL: usize, const LARGE: usize, T: bytemuck::Zeroable + Copy>(
@@ -49,5 +49,43 @@ impl<'n, W: Weight> Narrow<'n, W> {
             }
         }
         part(self.panel, 0, len)
+    }
+}
+
+/// A block of some panels of half precision, widened: tile after tile would convert it again, on the units that multiply.
+pub(super) struct Wide<'w> {
+    panels: &'w mut [Group],
+    /// First panel and first input of what it holds.
+    holds: (usize, usize),
+}
+
+impl<'w> Wide<'w> {
+    pub(super) fn new(panels: &'w mut [Group]) -> Self {
+        Self { panels, holds: (usize::MAX, 0) }
+    }
+
+    /// The block that begins with panel and input `at`, if there is room for it.
+    #[inline(always)]
+    pub(super) fn block<S: Simd, W: Weight, const P: usize>(
+        &mut self,
+        s: S,
+        at: (usize, usize),
+        weights: [&[[W; LANES]]; P],
+    ) -> Option<[&[Group]; P]> {
+        let len = weights[0].len();
+        let panels = self.panels.get_mut(..P * len)?;
+        if self.holds != at {
+            self.holds = at;
+            for (p, weights) in weights.iter().enumerate() {
+                for (wide, weights) in panels.get_mut(p * len..)?.iter_mut().zip(*weights) {
+                    s.store(W::load(s, weights), wide);
+                }
+            }
+        }
+        let mut blocks: [&[Group]; P] = [&[]; P];
+        for (p, block) in blocks.iter_mut().enumerate() {
+            *block = part(panels, p * len, len);
+        }
+        Some(blocks)
     }
 }

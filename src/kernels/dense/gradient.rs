@@ -1,7 +1,10 @@
 //! Gradients of a dense layer: weights, bias and input. All activations and their gradients are in groups.
 
 use super::super::{BLOCK, groups::Rows, panels};
-use super::{Dense, Last, TOGETHER, check_shape, panels_per_task, parts, some_panels, together};
+use super::narrow::NarrowPanel;
+use super::{
+    Dense, Last, NARROW_GRADIENT, TOGETHER, check_shape, ends_narrow, panels_per_task, parts, some_panels, together,
+};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::padded;
@@ -62,7 +65,15 @@ fn weight_gradient_body<S: Simd>(
     let (x, _) = x.as_chunks::<LANES>();
     let (dy, _) = dy.as_chunks::<LANES>();
     let at_once = if S::REGISTERS < 32 { 1 } else { TOGETHER };
-    for (panel, gradient) in parts(gradient, LANES * inputs, at_once) {
+    let mut gradient = gradient;
+    let count = gradient.len().div_ceil(LANES * inputs);
+    if S::REGISTERS >= 8 && ends_narrow(outputs, first, count, NARROW_GRADIENT) {
+        let (rest, last) = gradient.split_at_mut((count - 1) * LANES * inputs);
+        let (dy, width) = (&dy[(count - 1) * rows..], panels::panel_width(outputs, first + count - 1));
+        s.apart(NarrowPanel { inputs, rows, x, dy, width, gradient: last });
+        gradient = rest;
+    }
+    for (panel, gradient) in parts(gradient, LANES * inputs, at_once, false) {
         let dy = &dy[panel * rows..];
         let count = gradient.len().div_ceil(LANES * inputs);
         // Only the last panel may be narrow.
@@ -129,6 +140,10 @@ fn gradient_panels<S: Simd, const P: usize>(s: S, panels: Panels<'_, P>) {
     }
 }
 
+/// Rows ahead of the multiply-adds whose gradients are asked for, as in a forward product: 256 rows of three panels take all
+/// of the first cache.
+const AHEAD: usize = 16;
+
 /// `T` inputs, from lane `lane` of their group, by `P` panels: chains over the rows of a block.
 #[inline(always)]
 fn gradient_tile<S: Simd, const T: usize, const P: usize>(
@@ -148,7 +163,11 @@ fn gradient_tile<S: Simd, const T: usize, const P: usize>(
         let x = &x[lane..lane + T];
         let mut lanes = [s.splat(0.0); P];
         for p in 0..P {
-            lanes[p] = s.load(&dy[p][r]);
+            let place = &dy[p][r];
+            if P > 1 {
+                s.prefetch(core::ptr::from_ref(place).wrapping_add(AHEAD).cast());
+            }
+            lanes[p] = s.load(place);
         }
         for t in 0..T {
             let value = s.splat(x[t]);
@@ -295,7 +314,7 @@ pub(crate) fn input_gradient_panels(
     dx: &mut [f32],
 ) {
     let (per_group, together) = (LANES * dy.len(), together(dy.len(), outputs));
-    for (part, dx) in parts(dx, per_group, together) {
+    for (part, dx) in parts(dx, per_group, together, false) {
         let groups = dx.len() / per_group;
         let transposed = &mut transposed[..groups * LANES * outputs];
         panels::transpose(level, (inputs, outputs), weights, first + part, transposed);

@@ -4,9 +4,10 @@
 //! their weights stays near; or many panels, where the rows are too many to be read again and again.
 
 use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels, part};
-use super::buffers::{Narrow, with_zeros};
+use super::buffers::{Narrow, Wide, with_zeros};
+use super::narrow::NarrowRows;
 use super::tile::{Block, Out, Tiles, write};
-use super::{Dense, Last, MANY, Weight, rows_stay, some};
+use super::{Dense, Last, MANY, NARROW_OUTPUTS, TOGETHER, Weight, ends_narrow, rows_stay, some};
 use crate::Level;
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
@@ -26,9 +27,15 @@ pub(super) fn many_rows<W: Weight>(
 ) {
     // Filling the buffer with zeros takes as long as a small product: it is as large as it must be.
     let full = first + count <= dense.full_panels();
-    let narrow = if full || is_little(registers(level)) { 0 } else { BLOCK.min(dense.inputs) };
+    let registers = registers(level);
+    let none = full || is_little(registers) || takes_apart(registers, &dense, (first, count), x.len());
+    let narrow = if none { 0 } else { BLOCK.min(dense.inputs) };
+    let panels = if widens::<W>(registers, x.len()) { count.min(tile_size(registers).1) } else { 0 };
+    let wide = panels * BLOCK.min(dense.inputs);
     with_zeros::<16, 128, BLOCK, [W; LANES]>(narrow, |narrow| {
-        many_rows_with(level, dense, then, first, count, x, y, out, narrow);
+        with_zeros::<BLOCK, { 2 * BLOCK }, { TOGETHER * BLOCK }, Group>(wide, |wide| {
+            many_rows_with(level, dense, then, first, count, x, y, out, narrow, wide);
+        });
     });
 }
 
@@ -47,8 +54,24 @@ const fn is_little(registers: usize) -> bool {
 kernel! {
     fn many_rows_with<W: Weight>(
         dense: Dense<'_, W>, then: Last, first: usize, count: usize, x: Rows<'_>, y: &mut [f32], out: Out,
-        narrow: &mut [[W; LANES]],
+        narrow: &mut [[W; LANES]], wide: &mut [Group],
     ) = many_rows_body
+}
+
+/// Whether the last of `count` panels from `first` on is so narrow, and the rows so many, that it is cheaper by itself: turning
+/// the inputs costs as much as eight lanes. Only where that is a matter of registers, and weights need no widening.
+#[inline(always)]
+fn takes_apart<W: Weight>(registers: usize, dense: &Dense<'_, W>, (first, count): (usize, usize), rows: usize) -> bool {
+    registers >= 32
+        && rows >= LANES
+        && W::full(dense.weights).is_some()
+        && ends_narrow(dense.outputs, first, count, NARROW_OUTPUTS)
+}
+
+/// Whether weights of half precision are widened before tiles meet them: from two tiles on.
+#[inline(always)]
+fn widens<W: Weight>(registers: usize, rows: usize) -> bool {
+    W::full(&[]).is_none() && !is_little(registers) && rows > tile_size(registers).0
 }
 
 /// Rows and panels of a tile, by the size of the register file: sums, a panel each of weights, one splat.
@@ -84,10 +107,12 @@ fn many_rows_body<S: Simd, W: Weight>(
     y: &mut [f32],
     out: Out,
     narrow: &mut [[W; LANES]],
+    wide: &mut [Group],
 ) {
     let (_, most_panels) = tile_size(S::REGISTERS);
     let (y, _) = y.as_chunks_mut::<LANES>();
-    let mut narrow = Narrow::new(narrow);
+    let mut buffers = (Narrow::new(narrow), Wide::new(wide));
+    let widens = widens::<W>(S::REGISTERS, x.len());
     let is_plain = x.groups().is_none();
     // A few panels at a time over all rows, if the rows stay in the second cache; else as many as a tile can meet while
     // their weights stay there.
@@ -96,9 +121,17 @@ fn many_rows_body<S: Simd, W: Weight>(
     // A tile goes on from block to block, so that its sums never leave the first cache, if the weights of its panels stay in
     // the second cache until the next tile. Long plain rows are read from end to end so.
     let bytes = dense.inputs * LANES * size_of::<W>();
-    let goes_on = bytes * most_panels <= SECOND_CACHE && rows_stay
-        || bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
-    let last = first + count;
+    let goes_on = !widens && bytes * most_panels <= SECOND_CACHE && rows_stay
+        || !widens && bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
+    let mut last = first + count;
+    if takes_apart(S::REGISTERS, &dense, (first, count), x.len()) {
+        last -= 1;
+        let y = y.get_mut((last - first) * out.panel..).unwrap_or_default();
+        let bias = dense.bias.and_then(|bias| bias.as_chunks().0.get(last));
+        let (inputs, width, weights) =
+            (dense.inputs, panels::panel_width(dense.outputs, last), W::full(dense.panel(last)).unwrap_or_default());
+        s.apart(NarrowRows { inputs, width, weights, bias, then, x, y, step: out.row });
+    }
     // No ranges with steps, which divide: a small product takes as long as two or three divisions.
     let mut first_row = 0;
     while first_row < x.len() {
@@ -121,7 +154,7 @@ fn many_rows_body<S: Simd, W: Weight>(
                     for _ in 0..times {
                         let mut panel = panel;
                         while panel < end && together > 0 {
-                            panel += panels_of_tiles(s, &block, panel, end, &x, row, (size, together), &mut narrow, y);
+                            panel += panels_of_tiles(s, &block, panel, end, &x, row, (size, together), &mut buffers, y);
                         }
                         row += size * together;
                     }
@@ -155,7 +188,7 @@ fn panels_of_tiles<S: Simd, W: Weight>(
     x: &Rows<'_>,
     row: usize,
     (size, count): (usize, usize),
-    narrow: &mut Narrow<'_, W>,
+    (narrow, wide): &mut (Narrow<'_, W>, Wide<'_>),
     y: &mut [Group],
 ) -> usize {
     let full = block.dense.full_panels();
@@ -163,6 +196,17 @@ fn panels_of_tiles<S: Simd, W: Weight>(
     macro_rules! sized {
         ($panels:literal, $weights:expr, $($rows:literal)*) => {{
             let weights: [&[[W; LANES]]; $panels] = $weights;
+            if W::full(&[]).is_none() && !is_little(S::REGISTERS) && count > 1 {
+                let block = block.widened();
+                if let Some(weights) = wide.block(s, (panel, block.start), weights) {
+                    let block = &block;
+                    match size {
+                        $($rows => s.apart(Tiles::<f32, $rows, $panels> { block, x, row, count, panel, weights, y }),)*
+                        _ => {}
+                    }
+                    return $panels;
+                }
+            }
             match size {
                 $($rows => s.apart(Tiles::<W, $rows, $panels> { block, x, row, count, panel, weights, y }),)*
                 _ => {}

@@ -24,6 +24,17 @@ pub(super) struct Block<'a, W> {
     pub(super) out: Out,
 }
 
+impl<'a, W> Block<'a, W> {
+    /// The same for tiles that have the weights from elsewhere.
+    #[inline(always)]
+    pub(super) fn widened(&self) -> Block<'a, f32> {
+        let Dense { inputs, outputs, bias, .. } = self.dense;
+        let dense = Dense { inputs, outputs, weights: &[], bias };
+        let Block { then, start, len, first, out, .. } = *self;
+        Block { dense, then, start, len, first, out }
+    }
+}
+
 /// Tiles of `R` rows by `P` panels, one after the other: `count` of them, from `row` on.
 pub(super) struct Tiles<'t, W, const R: usize, const P: usize> {
     pub(super) block: &'t Block<'t, W>,
