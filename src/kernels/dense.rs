@@ -11,6 +11,7 @@
 //!
 //! The inner dimension runs in blocks of 256: a chain from +0.0 in each block, block sums added in order, then the
 //! bias. So a row's result does not depend on the tile it was in, and the tile is free to fit the register file.
+//! A narrow last panel is computed by itself where that is cheaper (`narrow`): its lanes are inputs or samples then.
 //! A single row has loops of its own (`single`): there the weights are read once, and their way from memory is all that
 //! counts.
 
@@ -36,7 +37,7 @@ use crate::split::Split;
 
 /// A stored weight: widened to `f32` when loaded; the arithmetic is `f32` always.
 pub trait Weight: bytemuck::Pod + Sync + 'static {
-    /// Weights that are stored as `f32`; else none, and many rows have them widened once.
+    /// The weights themselves if they are stored as `f32`. None for half precision, which is widened once for many rows.
     fn full(weights: &[Self]) -> Option<&[f32]>;
     /// Sixteen weights.
     fn load<S: Simd>(s: S, weights: &[Self; LANES]) -> S::F32;
@@ -111,7 +112,7 @@ const fn some(left: usize, most: usize) -> usize {
 
 /// Parts of at most `most` panels, each with the number of its first; a panel is `len` values, the last may be shorter. It is
 /// a part by itself if it is to be `alone`.
-// By itself it made the compiler join others: two kilobytes more of stack for a step on a microcontroller.
+// Inlined, as a call of it takes two kilobytes more stack in a training step on a Cortex-M4.
 #[inline(always)]
 pub(crate) fn parts(
     values: &mut [f32],

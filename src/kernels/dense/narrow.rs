@@ -208,16 +208,16 @@ fn rows_from<S: Simd, const Q: usize, const N: usize>(s: S, panel: &mut NarrowRo
 #[inline(always)]
 fn sixteen_rows<S: Simd>(s: S, x: &Rows<'_>, (row, rows): (usize, usize), g: usize) -> [S::F32; LANES] {
     let mut all = [s.splat(0.0); LANES];
-    let whole = x.groups().and_then(|groups| groups.get(g * x.len() + row..)?.first_chunk::<LANES>());
-    if let (Some(groups), LANES) = (whole, rows) {
-        for r in 0..LANES {
-            all[r] = s.load(&groups[r]);
+    if let (Some(groups), LANES) = (x.groups(), rows) {
+        if let Some(groups) = groups.get(g * x.len() + row..).and_then(|groups| groups.first_chunk::<LANES>()) {
+            for r in 0..LANES {
+                all[r] = s.load(&groups[r]);
+            }
+            return all;
         }
-        return all;
-    }
-    if let (Some(plain), LANES) = (x.plain_rows::<LANES>(row, g * LANES, LANES), rows)
-        && x.groups().is_none()
+    } else if rows == LANES
         && (g + 1) * LANES <= x.features()
+        && let Some(plain) = x.plain_rows::<LANES>(row, g * LANES, LANES)
     {
         for r in 0..LANES {
             all[r] = plain[r].first_chunk().map_or(all[r], |sixteen| s.load(sixteen));

@@ -112,7 +112,6 @@ fn many_rows_body<S: Simd, W: Weight>(
     let (_, most_panels) = tile_size(S::REGISTERS);
     let (y, _) = y.as_chunks_mut::<LANES>();
     let mut buffers = (Narrow::new(narrow), Wide::new(wide));
-    let widens = widens::<W>(S::REGISTERS, x.len());
     let is_plain = x.groups().is_none();
     // A few panels at a time over all rows, if the rows stay in the second cache; else as many as a tile can meet while
     // their weights stay there.
@@ -121,8 +120,10 @@ fn many_rows_body<S: Simd, W: Weight>(
     // A tile goes on from block to block, so that its sums never leave the first cache, if the weights of its panels stay in
     // the second cache until the next tile. Long plain rows are read from end to end so.
     let bytes = dense.inputs * LANES * size_of::<W>();
-    let goes_on = !widens && bytes * most_panels <= SECOND_CACHE && rows_stay
-        || !widens && bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
+    let near = bytes * most_panels <= SECOND_CACHE && rows_stay
+        || bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
+    // Of widened panels there is one block at a time.
+    let goes_on = near && !widens::<W>(S::REGISTERS, x.len());
     let mut last = first + count;
     if takes_apart(S::REGISTERS, &dense, (first, count), x.len()) {
         last -= 1;
