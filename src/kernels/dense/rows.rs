@@ -14,6 +14,9 @@ use crate::simd::{Group, LANES, Simd, level::kernel};
 /// Rows of a tile where all outputs are in one panel: sums of more rows than usual fill the registers.
 const TALL: usize = 16;
 
+/// The same with two panels.
+const HIGH: usize = 12;
+
 /// `count` panels from `first` on; `y` begins with panel `first`.
 pub(super) fn many_rows<W: Weight>(
     level: Level,
@@ -84,16 +87,26 @@ const fn tile_size(registers: usize) -> (usize, usize) {
     }
 }
 
-/// Sizes of the tiles of `rows` rows, and how many have each. Spread evenly, as a short last tile would leave most of the
-/// register file idle.
-const fn tiles_of(registers: usize, rows: usize, tall: bool) -> [(usize, usize); 3] {
+/// Sizes of the tiles of `rows` rows by `panels` panels, and how many have each. Spread evenly, as a short last tile would leave
+/// most of the register file idle.
+const fn tiles_of(registers: usize, rows: usize, panels: usize, tall: bool) -> [(usize, usize); 3] {
     let (talls, rest) = if registers >= 32 && tall { (rows / TALL, rows % TALL) } else { (0, rows) };
-    let tiles = rest.div_ceil(tile_size(registers).0);
+    let most = if registers >= 32 && panels == 2 { HIGH } else { tile_size(registers).0 };
+    let tiles = rest.div_ceil(most);
     if tiles == 0 {
         return [(TALL, talls), (0, 0), (0, 0)];
     }
-    let (size, larger) = if tiles == 1 { (rest, 0) } else { (rest / tiles, rest % tiles) };
-    [(TALL, talls), (size + 1, larger), (size, tiles - larger)]
+    // The rows that full tiles would have too many are spread over the tiles, without a division: it takes as long as a tile
+    // of a small product.
+    let (mut size, mut missing) = (most, tiles * most - rest);
+    while missing >= tiles {
+        size -= 1;
+        missing -= tiles;
+    }
+    if missing == 0 {
+        return [(TALL, talls), (size, tiles), (0, 0)];
+    }
+    [(TALL, talls), (size, tiles - missing), (size - 1, missing)]
 }
 
 #[inline(always)]
@@ -142,7 +155,7 @@ fn many_rows_body<S: Simd, W: Weight>(
             let left = last - panel;
             let span = if rows_stay { some(left, most_panels) } else { left.div_ceil(left.div_ceil(MANY).max(1)) };
             let end = panel + span;
-            let sizes = tiles_of(S::REGISTERS, rows, span == 1 && !is_plain);
+            let sizes = tiles_of(S::REGISTERS, rows, span, span == 1 && !is_plain);
             // Of a narrow panel there is one block at a time.
             let stretch = if goes_on && end <= dense.full_panels() { dense.inputs } else { BLOCK };
             let mut start = 0;
@@ -218,7 +231,7 @@ fn panels_of_tiles<S: Simd, W: Weight>(
     if S::REGISTERS >= 32 && now == 3 {
         sized!(3, some_weights(block, panel, narrow), 8 7 6 5 4 3 2 1);
     } else if S::REGISTERS >= 32 && now == 2 {
-        sized!(2, some_weights(block, panel, narrow), 8 7 6 5 4 3 2 1);
+        sized!(2, some_weights(block, panel, narrow), 12 11 10 9 8 7 6 5 4 3 2 1);
     } else if is_little(S::REGISTERS) && panel >= full {
         for tile in 0..count {
             let row = row + tile * size;
