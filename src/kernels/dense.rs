@@ -305,5 +305,7 @@ pub(crate) fn panels_per_task(outputs: usize, terms: usize, workers: usize) -> u
     const WORTH: usize = 1 << 17;
     let panels = panels::panels(outputs).max(1);
     let tasks = (outputs.saturating_mul(terms) / WORTH).clamp(1, workers.max(1));
-    panels.div_ceil(tasks)
+    // A narrow last panel is little work: it comes on top of an even share of the others.
+    let narrow = tasks > 1 && panels > 1 && panels::panel_width(outputs, panels - 1) <= NARROW_OUTPUTS;
+    (panels - usize::from(narrow)).div_ceil(tasks)
 }

@@ -145,7 +145,7 @@ fn stage<P: Split>(
                     Some(mask) => mask.apply(pass, node.inputs, weights, work.masked),
                     None => weights,
                 };
-                let per_task = dense::panels_per_task(node.inputs, rows * outputs, split.workers());
+                let per_task = dense::panels_per_task(padded(node.inputs), rows * outputs, split.workers());
                 let chunks = [per_task * LANES * outputs, per_task * block];
                 split.run([transposed, spare], chunks, &|task, [transposed, dx]| {
                     dense::input_gradient_panels(level, shape, weights, task * per_task, delta, transposed, dx);

@@ -294,7 +294,7 @@ pub fn input_gradient(
     if rows == 0 {
         return Ok(());
     }
-    let per_task = panels_per_task(inputs, rows * outputs, split.workers());
+    let per_task = panels_per_task(padded(inputs), rows * outputs, split.workers());
     let chunks = [per_task * LANES * outputs, per_task * LANES * rows];
     split.run([transposed, dx], chunks, &|task, [transposed, dx]| {
         input_gradient_panels(level, (inputs, outputs), weights, task * per_task, dy, transposed, dx);
