@@ -1,29 +1,37 @@
 """What the machine could do at best: for each workload a time that arithmetic and memory do not let anyone beat.
 
 An estimate from the rates that peers-limits measures: operations at the rate of multiply-adds, or bytes at the rate at
-which a set of that size can be read, whichever takes longer. Bandwidth beyond the private caches depends on the
-neighbours, so that part is uncertain by some 20 %: a share above 100 % means "nothing left to win", not a wonder.
+which a set of that size can be read, whichever takes longer. The rates are those of the widest vectors that the machine
+has, AVX-512 or AVX2 (`Limits.level`). Bandwidth beyond the private caches depends on the neighbours, so that part is
+uncertain by some 20 %: a share above 100 % means "nothing left to win", not a wonder.
 """
 
 import json
 import math
 import os
+import re
 import subprocess
+import sys
 
 from bench_common import DATA, SPEC, Case
 from programs import binary, build
 
+# As the ids name it and as people do; the widest first.
+LEVELS = {"avx512": "AVX-512", "avx2": "AVX2"}
 FILE = os.path.join(DATA, "limits.jsonl")
+# What peers-limits calls a set, and its KiB. The names are old; which cache it lies in is the machine's affair.
 SIZES = {
     "l1_16k": 16,
     "l1_32k": 32,
     "l2_256k": 256,
+    "384k": 384,
     "l2_1m": 1024,
     "l2_1m5": 1536,
     "l2_2m": 2048,
     "2m67": 2732,
     "4m": 4096,
     "l3_8m": 8192,
+    "16m": 16384,
     "l3_64m": 65536,
     "l3_128m": 131072,
     "mem_1g": 1048576,
@@ -36,6 +44,9 @@ def measure(budget=0.1):
     build("peers-limits")
     text = subprocess.run([binary("peers-limits"), "--budget", str(budget)], capture_output=True, text=True).stdout
     rows = [json.loads(line) for line in text.splitlines()]
+    for row in rows:
+        if "error" in row:
+            print(f"no limits: {row['error']}", file=sys.stderr)
     rows = [row for row in rows if "rate_best" in row]
     if rows:
         with open(FILE, "w") as f:
@@ -51,6 +62,13 @@ def stored():
     return measure()
 
 
+def caches(text):
+    """Bytes of each cache, of those that share it, by name: from "L2 4 MiB (2 instances), L3 ...", as a run says it."""
+    unit = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+    found = re.findall(r"(L\d\w?) ([\d.]+) ([KMG]iB) \((\d+) instances?\)", text)
+    return {name: float(size) * unit[u] / int(count) for name, size, u, count in found}
+
+
 class Limits:
     """Best times by workload id."""
 
@@ -59,6 +77,9 @@ class Limits:
         for row in rows:
             key = row["threads"], row["workload"].removeprefix("limit/")
             self.rates[key] = max(row["rate_best"], self.rates.get(key, 0.0))
+        # With AVX-512 some rates of AVX2 are there too.
+        names = {name for _, name in self.rates}
+        self.level = next((level for level in LEVELS if f"fma_f32_{level}" in names), None)
 
     def __bool__(self):
         return bool(self.rates)
@@ -86,22 +107,49 @@ class Limits:
 
     def read(self, threads, size, moved=None):
         """Microseconds to read `moved` bytes (`size`, if not given) out of a set of `size`, divided among threads."""
-        return 1e-3 * (moved or size) / self.at_size(threads, "read_avx512", size / threads)
+        return 1e-3 * (moved or size) / self.at_size(threads, f"read_{self.level}", size / threads)
 
     def copy(self, threads, size, moved):
-        return 1e-3 * moved / self.at_size(threads, "copy_avx512", size / threads / 2, suffix="_read+write")
+        return 1e-3 * moved / self.at_size(threads, f"copy_{self.level}", size / threads / 2, suffix="_read+write")
 
     def widen(self, threads, values):
-        """Microseconds to widen and use half-precision values."""
-        return 1e-3 * values / self.at_size(threads, "f16_to_f32_sum_avx512", 2 * values / threads, F16_SIZES)
+        """Microseconds to widen and use half-precision values.
+
+        AVX2: out of the nearest cache. From farther away the loop, which has one stream, waits for bytes longer than
+        `read` says it has to. AVX-512: out of a set of that size, as its records have been judged.
+        """
+        size = 0 if self.level == "avx2" else 2 * values / threads
+        return 1e-3 * values / self.at_size(threads, f"f16_to_f32_sum_{self.level}", size, F16_SIZES)
 
     def flops(self, threads, count):
-        return 1e-3 * count / self.rates.get((threads, "fma_f32_avx512"), math.nan)
+        return 1e-3 * count / self.rates.get((threads, f"fma_f32_{self.level}"), math.nan)
 
     def philox(self, threads, words):
-        """Two multiplies, two shifts and two three-way operations a round on two ports: 30 cycles for 32 words, at the
-        frequency that the multiply-adds ran at (64 operations a cycle)."""
-        return self.flops(threads, 64 * words * 30 / 32)
+        """Microseconds for random words, of all ten rounds.
+
+        AVX-512: two multiplies, two shifts and two three-way operations a round on two ports: 30 cycles for 32 words,
+        at the frequency that the multiply-adds ran at (64 operations a cycle).
+
+        AVX2 has no three-way operation, and how many of the eight go at once, and of which kinds, differs from CPU to
+        CPU: what the loop of peers-limits reached, which is nothing but rounds with every word in a register. Who has
+        counters that differ in one word alone can leave out a ninth of that.
+        """
+        if self.level == "avx512":
+            return self.flops(threads, 64 * words * 30 / 32)
+        return 1e-3 * words / self.rates.get((threads, f"philox4x32_10_rounds_{self.level}"), math.nan)
+
+    def slopes(self, threads, sizes):
+        """Names and GB/s of the caches beyond the first, as far as `sizes` has them, and of memory.
+
+        For a set of each thread's own that lies there: half of the second cache; 8 MiB, or half of the third.
+        """
+        at = {"memory": 1 << 30}
+        if "L3" in sizes:
+            at = {"L3": min(8 << 20, sizes["L3"] / 2), **at}
+        if "L2" in sizes:
+            at = {"L2": sizes["L2"] / 2, **at}
+        rates = {name: self.at_size(threads, f"read_{self.level}", size) for name, size in at.items()}
+        return [(name, rate) for name, rate in rates.items() if not math.isnan(rate)]
 
     def time(self, workload, threads, f16=False):
         """Microseconds, NaN if this machine's rates are not known."""

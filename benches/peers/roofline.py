@@ -1,7 +1,7 @@
 """Draws a run as a roofline: how many operations there are for each byte, and how near each workload comes to the roof.
 
 python3 roofline.py results.jsonl                         # what run_all.py wrote, into docs/roofline.svg
-python3 roofline.py ../record/2026-11-22.csv --out r.svg  # what report.py --record kept (the .md names the CPU)
+python3 roofline.py ../record/2026-11-24.csv --out r.svg  # what report.py --record kept (the .md names CPU and caches)
 
 Operations are those that limits.py counts. Bytes are those that have to move at least once, wherever they come from:
 
@@ -18,20 +18,18 @@ import csv
 import math
 import os
 import re
+import sys
 from html import escape
 
 import bars
 import tables
 from bench_common import HERE, SPEC, Case
-from limits import Limits
+from limits import LEVELS, Limits, caches
 from report import load, order
 
 OUT = os.path.join(HERE, "..", "..", "docs", "roofline.svg")
 WIDTH, LEFT, RIGHT, TOP, HEIGHT, ROW = 900, 62, 876, 112, 600, 34
 LETTER = 6.8  # pixels of a small letter in the widest of the fonts
-# Where a set of that size lies, for a thread by itself.
-SLOPES = [("L2", 1 << 20), ("L3", 8 << 20), ("memory", 1 << 30)]
-PEAKS = [("AVX-512", "fma_f32_avx512", ""), ("AVX2", "fma_f32_avx2", ' stroke-dasharray="6 4"')]
 COLOURS = {"gemm": "#1f6fb4", "infer": "#1b8a5a", "half": "#8250df", "train": "#d95f02"}
 KINDS = {"gemm": "product", "infer": "inference", "half": "f16 weights", "train": "training step"}
 STYLE = """
@@ -81,10 +79,10 @@ def label(case, f16):
 
 
 def read(path):
-    """Results, rates of the machine, date and CPU."""
+    """Results, rates of the machine, date, CPU and its caches."""
     if not path.endswith(".csv"):
         rows, rates, meta = load(path)
-        return rows, rates, meta["date"][:10], meta["cpu"]
+        return rows, rates, meta["date"][:10], meta["cpu"], caches(meta["caches"])
     rows, rates = [], []
     with open(path, newline="") as f:
         for line in csv.DictReader(f):
@@ -93,12 +91,12 @@ def read(path):
                 {key: float(row[key]) for key in ("value_min", "rate_best") if key in row}, threads=int(row["threads"])
             )
             (rates if row["workload"].startswith("limit/") else rows).append(row)
-    cpu, about = "", path.removesuffix(".csv") + ".md"
+    cpu, sizes, about = "", {}, path.removesuffix(".csv") + ".md"
     if os.path.exists(about):
         with open(about) as f:
-            found = re.search(r"^(.+?), \d+ cores,", f.read(), re.M)
-        cpu = found[1] if found else ""
-    return rows, rates, os.path.basename(path).removesuffix(".csv"), cpu
+            found = re.search(r"^(.+?), \d+ cores, (.*)$", f.read(), re.M)
+        cpu, sizes = (found[1], caches(found[2])) if found else (cpu, sizes)
+    return rows, rates, os.path.basename(path).removesuffix(".csv"), cpu, sizes
 
 
 def ours(results, case, threads):
@@ -217,14 +215,12 @@ def stretch(style, x1, y1, x2, y2, more=""):
     return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"{more}/>'
 
 
-def roofs(limit, threads):
-    """Peaks in GFLOP/s with the look of their line, and slopes in GB/s."""
-    peaks = [(name, limit.rates.get((threads, key), math.nan), look) for name, key, look in PEAKS]
-    slopes = []
-    for name, size in SLOPES:
-        rates = [limit.at_size(threads, f"read_{level}", size) for level in ("avx512", "avx2")]
-        slopes.append((name, next((r for r in rates if not math.isnan(r)), math.nan)))
-    return [p for p in peaks if not math.isnan(p[1])], [s for s in slopes if not math.isnan(s[1])]
+def roofs(limit, threads, sizes):
+    """Peaks in GFLOP/s with the look of their line, dashed below the highest, and slopes in GB/s."""
+    peaks = [(name, limit.rates.get((threads, f"fma_f32_{level}"), math.nan)) for level, name in LEVELS.items()]
+    peaks = [peak for peak in peaks if not math.isnan(peak[1])]
+    looks = [""] + [' stroke-dasharray="6 4"'] * len(peaks)
+    return [(*peak, look) for peak, look in zip(peaks, looks)], limit.slopes(threads, sizes)
 
 
 def beside(points, x, y):
@@ -239,9 +235,8 @@ def beside(points, x, y):
     return [(p, px, y(p["y"])) for p, px, *_ in out]
 
 
-def upper(points, limit, threads):
+def upper(points, peaks, slopes):
     """The roofline itself."""
-    peaks, slopes = roofs(limit, threads)
     ys = [p[key] for p in points for key in ("y", "peer") if p[key]]
     peak = max(p[1] for p in peaks)
     x = Axis(min(p["x"] for p in points) / 1.6, max(p["x"] for p in points) * 1.6, LEFT, RIGHT)
@@ -359,10 +354,12 @@ def elements(results, limit, threads, top):
     return (out, top + 32 + ROW * len(rows)) if rows else ([], top - 22)
 
 
-def draw(rows, rates, date, cpu, threads):
+def draw(rows, rates, date, cpu, sizes, threads):
     results, limit = bars.Results(rows), Limits(rates)
-    points = placed(results, threads)
-    if not points or not roofs(limit, threads)[0]:
+    points, (peaks, slopes) = placed(results, threads), roofs(limit, threads, sizes)
+    if not {"L2", "L3"} <= set(sizes):
+        print("the run does not say how large its caches are: no slope for those", file=sys.stderr)
+    if not points or not peaks:
         raise SystemExit(f"with {threads} threads the run has no product of evenkeel's, or not the machine's limits")
     below, bottom = elements(results, limit, threads, TOP + HEIGHT + 76)
     count = "one thread" if threads == 1 else f"{threads} threads"
@@ -376,7 +373,7 @@ def draw(rows, rates, date, cpu, threads):
             text(LEFT, 36, "evenkeel under its roofs", "title"),
             text(LEFT, 58, about),
             *legend(points),
-            *upper(points, limit, threads),
+            *upper(points, peaks, slopes),
             *below,
             "</svg>\n",
         ]

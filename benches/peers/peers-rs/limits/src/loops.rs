@@ -1,228 +1,209 @@
 //! The loops: as much of one thing at a time as the machine can do.
-use std::arch::x86_64::*;
-use std::hint::black_box;
+//!
+//! Each is written once; a module for each width names the operations of its vectors and has the loops compiled for
+//! them. Buffers are aligned to 64 bytes, and at their end less than a turn of a loop is left alone.
 
-/// 24 independent accumulators of 16 lanes.
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn fma512(iters: usize) -> f32 {
-    let mut acc = [_mm512_set1_ps(1.0); 24];
-    let a = _mm512_set1_ps(black_box(0.999_999));
-    let b = _mm512_set1_ps(black_box(1e-7));
-    for _ in 0..iters {
-        for v in acc.iter_mut() {
-            *v = _mm512_fmadd_ps(*v, a, b);
-        }
-    }
-    let mut s = acc[0];
-    for v in &acc[1..] {
-        s = _mm512_add_ps(s, *v);
-    }
-    _mm512_reduce_add_ps(s)
+/// Added to the key of Philox between rounds.
+pub(crate) const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
+/// What the loops of one width are, and how much one turn of them does.
+pub(crate) struct Loops {
+    /// As it stands in the ids of the results.
+    pub(crate) name: &'static str,
+    /// f32 in a vector.
+    pub(crate) lanes: usize,
+    /// Vectors that a turn of `fma` multiplies and adds.
+    pub(crate) fma_vectors: usize,
+    pub(crate) fma: unsafe fn(usize) -> f32,
+    /// f32 that a turn of `fma_l1` and of `read` takes.
+    pub(crate) fma_l1_step: usize,
+    pub(crate) fma_l1: unsafe fn(&[f32], usize) -> f32,
+    pub(crate) read_step: usize,
+    pub(crate) read: unsafe fn(&[f32]) -> f32,
+    pub(crate) read_4s: unsafe fn(&[f32]) -> f32,
+    pub(crate) write: unsafe fn(&mut [f32], f32),
+    pub(crate) write_nt: unsafe fn(&mut [f32], f32),
+    pub(crate) copy: unsafe fn(&[f32], &mut [f32]),
+    pub(crate) widen_sum: unsafe fn(&[u16]) -> f32,
+    pub(crate) widen_store: unsafe fn(&[u16], &mut [f32]),
+    /// Random words that a turn of `philox` makes.
+    pub(crate) philox_words: usize,
+    pub(crate) philox: unsafe fn(usize) -> u32,
 }
 
-/// 12 independent accumulators of 8 lanes.
-#[target_feature(enable = "avx2,fma")]
-pub(crate) unsafe fn fma256(iters: usize) -> f32 {
-    let mut acc = [_mm256_set1_ps(1.0); 12];
-    let a = _mm256_set1_ps(black_box(0.999_999));
-    let b = _mm256_set1_ps(black_box(1e-7));
-    for _ in 0..iters {
-        for v in acc.iter_mut() {
-            *v = _mm256_fmadd_ps(*v, a, b);
-        }
-    }
-    let mut s = acc[0];
-    for v in &acc[1..] {
-        s = _mm256_add_ps(s, *v);
-    }
-    let mut o = [0f32; 8];
-    unsafe { _mm256_storeu_ps(o.as_mut_ptr(), s) };
-    o.iter().sum()
-}
+/// The loops over the vectors `F` and `U` of the module that calls this; `$features` is what their operations need.
+macro_rules! loops {
+    ($name:literal, $features:literal) => {
+        use std::hint::black_box;
 
-/// A GEMV-like mix: every FMA has one operand from memory that fits in L1.
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn fma512_l1(x: &[f32], iters: usize) -> f32 {
-    let mut acc = [_mm512_setzero_ps(); 16];
-    let b = _mm512_set1_ps(black_box(1e-7));
-    for _ in 0..iters {
-        for c in x.chunks_exact(256) {
-            for (j, v) in acc.iter_mut().enumerate() {
-                *v = unsafe { _mm512_fmadd_ps(_mm512_loadu_ps(c.as_ptr().add(16 * j)), b, *v) };
-            }
-        }
-    }
-    let mut s = acc[0];
-    for v in &acc[1..] {
-        s = _mm512_add_ps(s, *v);
-    }
-    _mm512_reduce_add_ps(s)
-}
-
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn read512(x: &[f32]) -> f32 {
-    let mut acc = [_mm512_setzero_ps(); 16];
-    for c in x.chunks_exact(256) {
-        for (j, v) in acc.iter_mut().enumerate() {
-            *v = unsafe { _mm512_add_ps(*v, _mm512_load_ps(c.as_ptr().add(16 * j))) };
-        }
-    }
-    let mut s = acc[0];
-    for v in &acc[1..] {
-        s = _mm512_add_ps(s, *v);
-    }
-    _mm512_reduce_add_ps(s)
-}
-
-/// Four streams at once: more hardware prefetchers in flight than one stream.
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn read512_4s(x: &[f32]) -> f32 {
-    let mut acc = [_mm512_setzero_ps(); 16];
-    let q = x.len() / 4 / 64 * 64;
-    let mut i = 0;
-    while i < q {
-        for s in 0..4 {
-            for j in 0..4 {
-                let p = unsafe { x.as_ptr().add(s * q + i + 16 * j) };
-                acc[s * 4 + j] = unsafe { _mm512_add_ps(acc[s * 4 + j], _mm512_loadu_ps(p)) };
-            }
-        }
-        i += 64;
-    }
-    let mut s = acc[0];
-    for v in &acc[1..] {
-        s = _mm512_add_ps(s, *v);
-    }
-    _mm512_reduce_add_ps(s)
-}
-
-#[target_feature(enable = "avx2")]
-pub(crate) unsafe fn read256(x: &[f32]) -> f32 {
-    let mut acc = [_mm256_setzero_ps(); 12];
-    for c in x.chunks_exact(96) {
-        for (j, v) in acc.iter_mut().enumerate() {
-            *v = unsafe { _mm256_add_ps(*v, _mm256_loadu_ps(c.as_ptr().add(8 * j))) };
-        }
-    }
-    let mut s = acc[0];
-    for v in &acc[1..] {
-        s = _mm256_add_ps(s, *v);
-    }
-    let mut o = [0f32; 8];
-    unsafe { _mm256_storeu_ps(o.as_mut_ptr(), s) };
-    o.iter().sum()
-}
-
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn write512(x: &mut [f32], v: f32) {
-    let v = _mm512_set1_ps(v);
-    for c in x.chunks_exact_mut(128) {
-        for j in 0..8 {
-            unsafe { _mm512_store_ps(c.as_mut_ptr().add(16 * j), v) };
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn write512_nt(x: &mut [f32], v: f32) {
-    let v = _mm512_set1_ps(v);
-    for c in x.chunks_exact_mut(128) {
-        for j in 0..8 {
-            unsafe { _mm512_stream_ps(c.as_mut_ptr().add(16 * j), v) };
-        }
-    }
-    _mm_sfence();
-}
-
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn copy512(x: &[f32], y: &mut [f32]) {
-    for (c, d) in x.chunks_exact(128).zip(y.chunks_exact_mut(128)) {
-        for j in 0..8 {
-            unsafe { _mm512_store_ps(d.as_mut_ptr().add(16 * j), _mm512_load_ps(c.as_ptr().add(16 * j))) };
-        }
-    }
-}
-
-/// f16 -> f32, sum: one load, one convert, one add for 16 values.
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn cvt512_sum(x: &[u16]) -> f32 {
-    let mut acc = [_mm512_setzero_ps(); 8];
-    for c in x.chunks_exact(128) {
-        for (j, v) in acc.iter_mut().enumerate() {
-            let h = unsafe { _mm256_loadu_si256(c.as_ptr().add(16 * j) as *const __m256i) };
-            *v = _mm512_add_ps(*v, _mm512_cvtph_ps(h));
-        }
-    }
-    let mut s = acc[0];
-    for v in &acc[1..] {
-        s = _mm512_add_ps(s, *v);
-    }
-    _mm512_reduce_add_ps(s)
-}
-
-/// f16 -> f32, stored.
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn cvt512_store(x: &[u16], y: &mut [f32]) {
-    for (c, d) in x.chunks_exact(64).zip(y.chunks_exact_mut(64)) {
-        for j in 0..4 {
-            unsafe {
-                let h = _mm256_loadu_si256(c.as_ptr().add(16 * j) as *const __m256i);
-                _mm512_storeu_ps(d.as_mut_ptr().add(16 * j), _mm512_cvtph_ps(h));
-            }
-        }
-    }
-}
-
-#[target_feature(enable = "avx,f16c")]
-pub(crate) unsafe fn cvt256_store(x: &[u16], y: &mut [f32]) {
-    for (c, d) in x.chunks_exact(32).zip(y.chunks_exact_mut(32)) {
-        for j in 0..4 {
-            unsafe {
-                let h = _mm_loadu_si128(c.as_ptr().add(8 * j) as *const __m128i);
-                _mm256_storeu_ps(d.as_mut_ptr().add(8 * j), _mm256_cvtph_ps(h));
-            }
-        }
-    }
-}
-
-/// Philox4x32-10 with 8 counters per vector (one word per 64-bit lane), results XORed instead of stored:
-/// 2 multiplies, 2 shifts and 2 three-way logic operations a round, four groups of counters in flight.
-#[target_feature(enable = "avx512f")]
-pub(crate) unsafe fn philox512(groups: usize) -> u32 {
-    let m0 = _mm512_set1_epi64(0xD251_1F53);
-    let m1 = _mm512_set1_epi64(0xCD9E_8D57u32 as i64);
-    let lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
-    let mut sum = _mm512_setzero_si512();
-    macro_rules! round {
-        ($c0:ident, $c1:ident, $c2:ident, $c3:ident, $k0:ident, $k1:ident) => {
-            let p0 = _mm512_mul_epu32($c0, m0);
-            let p1 = _mm512_mul_epu32($c2, m1);
-            $c0 = _mm512_ternarylogic_epi64::<0x96>(_mm512_srli_epi64::<32>(p1), $c1, $k0);
-            $c2 = _mm512_ternarylogic_epi64::<0x96>(_mm512_srli_epi64::<32>(p0), $c3, $k1);
-            $c1 = p1;
-            $c3 = p0;
+        pub(crate) const LOOPS: $crate::loops::Loops = $crate::loops::Loops {
+            name: $name,
+            lanes: LANES,
+            fma_vectors: FMA,
+            fma,
+            fma_l1_step: FMA_L1 * LANES,
+            fma_l1,
+            read_step: READ * LANES,
+            read,
+            read_4s,
+            write,
+            write_nt,
+            copy,
+            widen_sum,
+            widen_store,
+            philox_words: PHILOX * 4 * COUNTERS,
+            philox,
         };
-    }
-    let z = _mm512_setzero_si512();
-    for i in 0..groups / 4 {
-        let base = _mm512_add_epi64(_mm512_set1_epi64((i * 32) as i64), lane);
-        let (mut a0, mut a1, mut a2, mut a3) = (base, z, z, z);
-        let (mut b0, mut b1, mut b2, mut b3) = (_mm512_add_epi64(base, _mm512_set1_epi64(8)), z, z, z);
-        let (mut c0, mut c1, mut c2, mut c3) = (_mm512_add_epi64(base, _mm512_set1_epi64(16)), z, z, z);
-        let (mut d0, mut d1, mut d2, mut d3) = (_mm512_add_epi64(base, _mm512_set1_epi64(24)), z, z, z);
-        let (mut k0, mut k1) = (black_box(1u32), black_box(2u32));
-        for _ in 0..10 {
-            let (v0, v1) = (_mm512_set1_epi64(k0 as i64), _mm512_set1_epi64(k1 as i64));
-            round!(a0, a1, a2, a3, v0, v1);
-            round!(b0, b1, b2, b3, v0, v1);
-            round!(c0, c1, c2, c3, v0, v1);
-            round!(d0, d1, d2, d3, v0, v1);
-            k0 = k0.wrapping_add(0x9E37_79B9);
-            k1 = k1.wrapping_add(0xBB67_AE85);
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn total(vectors: &[F]) -> f32 {
+            let mut s = vectors[0];
+            for v in &vectors[1..] {
+                s = add(s, *v);
+            }
+            sum(s)
         }
-        for v in [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] {
-            sum = _mm512_xor_si512(sum, v);
+
+        #[target_feature(enable = $features)]
+        fn fma(turns: usize) -> f32 {
+            let mut acc = [splat(1.0); FMA];
+            let a = splat(black_box(0.999_999));
+            let b = splat(black_box(1e-7));
+            for _ in 0..turns {
+                for v in acc.iter_mut() {
+                    *v = mul_add(*v, a, b);
+                }
+            }
+            total(&acc)
         }
-    }
-    _mm512_reduce_add_epi64(sum) as u32
+
+        /// A GEMV-like mix: every FMA has one operand from memory that fits in L1.
+        #[target_feature(enable = $features)]
+        fn fma_l1(x: &[f32], times: usize) -> f32 {
+            let mut acc = [splat(0.0); FMA_L1];
+            let b = splat(black_box(1e-7));
+            for _ in 0..times {
+                for c in x.chunks_exact(FMA_L1 * LANES) {
+                    for (j, v) in acc.iter_mut().enumerate() {
+                        *v = mul_add(unsafe { load(c.as_ptr().add(LANES * j)) }, b, *v);
+                    }
+                }
+            }
+            total(&acc)
+        }
+
+        #[target_feature(enable = $features)]
+        fn read(x: &[f32]) -> f32 {
+            let mut acc = [splat(0.0); READ];
+            for c in x.chunks_exact(READ * LANES) {
+                for (j, v) in acc.iter_mut().enumerate() {
+                    *v = add(*v, unsafe { load(c.as_ptr().add(LANES * j)) });
+                }
+            }
+            total(&acc)
+        }
+
+        /// Four streams at once: more hardware prefetchers in flight than one stream.
+        #[target_feature(enable = $features)]
+        fn read_4s(x: &[f32]) -> f32 {
+            let mut acc = [splat(0.0); 4 * STREAM];
+            let q = x.len() / 4 / (STREAM * LANES) * (STREAM * LANES);
+            let mut i = 0;
+            while i < q {
+                for s in 0..4 {
+                    for j in 0..STREAM {
+                        let v = unsafe { load(x.as_ptr().add(s * q + i + LANES * j)) };
+                        acc[s * STREAM + j] = add(acc[s * STREAM + j], v);
+                    }
+                }
+                i += STREAM * LANES;
+            }
+            total(&acc)
+        }
+
+        #[target_feature(enable = $features)]
+        fn write(x: &mut [f32], v: f32) {
+            let v = splat(v);
+            for c in x.chunks_exact_mut(8 * LANES) {
+                for j in 0..8 {
+                    unsafe { store(c.as_mut_ptr().add(LANES * j), v) };
+                }
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        fn write_nt(x: &mut [f32], v: f32) {
+            let v = splat(v);
+            for c in x.chunks_exact_mut(8 * LANES) {
+                for j in 0..8 {
+                    unsafe { stream(c.as_mut_ptr().add(LANES * j), v) };
+                }
+            }
+            std::arch::x86_64::_mm_sfence();
+        }
+
+        /// The compiler sees what this is and calls `memcpy`, which is as fast or faster.
+        #[target_feature(enable = $features)]
+        fn copy(x: &[f32], y: &mut [f32]) {
+            for (c, d) in x.chunks_exact(8 * LANES).zip(y.chunks_exact_mut(8 * LANES)) {
+                for j in 0..8 {
+                    unsafe { store(d.as_mut_ptr().add(LANES * j), load(c.as_ptr().add(LANES * j))) };
+                }
+            }
+        }
+
+        /// f16 -> f32, sum: one load, one convert, one add for a vector of values.
+        #[target_feature(enable = $features)]
+        fn widen_sum(x: &[u16]) -> f32 {
+            let mut acc = [splat(0.0); 8];
+            for c in x.chunks_exact(8 * LANES) {
+                for (j, v) in acc.iter_mut().enumerate() {
+                    *v = add(*v, unsafe { widen(c.as_ptr().add(LANES * j)) });
+                }
+            }
+            total(&acc)
+        }
+
+        /// f16 -> f32, stored.
+        #[target_feature(enable = $features)]
+        fn widen_store(x: &[u16], y: &mut [f32]) {
+            for (c, d) in x.chunks_exact(4 * LANES).zip(y.chunks_exact_mut(4 * LANES)) {
+                for j in 0..4 {
+                    unsafe { store(d.as_mut_ptr().add(LANES * j), widen(c.as_ptr().add(LANES * j))) };
+                }
+            }
+        }
+
+        /// Philox4x32-10 with a word of a counter in each lane of 64 bits, results XORed instead of stored: 2 multiplies,
+        /// 2 moves and 2 exclusive ors of three for each vector of counters and round, several vectors in flight.
+        #[target_feature(enable = $features)]
+        fn philox(turns: usize) -> u32 {
+            let m0 = splat_u64(0xD251_1F53);
+            let m1 = splat_u64(0xCD9E_8D57);
+            let lane = lanes();
+            let zero = splat_u64(0);
+            let mut all = zero;
+            for i in 0..turns {
+                let base = add_u64(splat_u64((i * PHILOX * COUNTERS) as i64), lane);
+                let mut counters = [[base, zero, zero, zero]; PHILOX];
+                for (g, c) in counters.iter_mut().enumerate() {
+                    c[0] = add_u64(base, splat_u64((g * COUNTERS) as i64));
+                }
+                let mut keys = first_keys();
+                for round in 0..10 {
+                    for (c, k) in counters.iter_mut().zip(next_keys(&mut keys, round)) {
+                        let p0 = mul_u32(c[0], m0);
+                        let p1 = mul_u32(c[2], m1);
+                        *c = [xor3(upper(p1), c[1], k[0]), p1, xor3(upper(p0), c[3], k[1]), p0];
+                    }
+                }
+                for c in counters.as_flattened() {
+                    all = xor(all, *c);
+                }
+            }
+            sum_u64(all) as u32
+        }
+    };
 }
+pub(crate) use loops;
