@@ -66,6 +66,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const REGISTERS: usize;
     /// How many registers one vector takes: a sum over vectors is so many chains by itself.
     const PIECES: usize;
+    /// Bytes that leave room for others in the second cache of most machines with this level. A guess: it decides the order
+    /// of visits, never a result.
+    const SECOND_CACHE: usize = crate::kernels::SECOND_CACHE;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;
@@ -193,6 +196,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `place`, if the level has an instruction for it. Nothing is read: any address will do.
     #[inline(always)]
     fn prefetch(self, place: *const u8) {
+        let _ = place;
+    }
+
+    /// The same for the line to come as far as the second cache.
+    #[inline(always)]
+    fn prefetch_far(self, place: *const u8) {
         let _ = place;
     }
 

@@ -28,11 +28,11 @@ pub(crate) use gradient::{column_sums, input_gradient_panels, some_weights};
 pub(crate) use single::one_row;
 
 use super::groups::Rows;
-use super::{SECOND_CACHE, activation, panels, part};
+use super::{activation, panels, part};
 use crate::Level;
 use crate::error::{Error, check_len};
 use crate::layer::{Activation, MAX_WIDTH, padded};
-use crate::simd::{Group, LANES, Simd};
+use crate::simd::{Group, LANES, Simd, level::kernel};
 use crate::split::Split;
 
 /// A stored weight: widened to `f32` when loaded; the arithmetic is `f32` always.
@@ -90,12 +90,19 @@ impl Weight for u16 {
 /// many as the widest tile has.
 pub(crate) const TOGETHER: usize = 3;
 
-/// Panels whose weights of one block, 16 KiB each, leave room for rows in the second cache.
+/// Panels whose outputs go on together where rows are beyond the second cache: every call has to bring them again.
 const MANY: usize = 8 * TOGETHER;
 
-/// [`TOGETHER`], or many panels where rows are beyond the caches and every call has to meet them again.
-pub(crate) const fn together(rows: usize, inputs: usize) -> usize {
-    if rows_stay(rows, inputs) { TOGETHER } else { MANY }
+/// [`TOGETHER`], or many panels where rows are beyond the caches.
+pub(crate) fn together(level: Level, rows: usize, inputs: usize) -> usize {
+    if rows_stay(second_cache(level), rows, inputs) { TOGETHER } else { MANY }
+}
+
+kernel! { fn second_cache() -> usize = second_cache_body; }
+
+#[inline(always)]
+fn second_cache_body<S: Simd>(_: S) -> usize {
+    S::SECOND_CACHE
 }
 
 /// How many of `left` panels come next, `most` at once: never one by itself if it can be helped, as a tile of one panel has
@@ -140,8 +147,8 @@ pub(crate) const NARROW_OUTPUTS: usize = LANES / 2;
 pub(crate) const NARROW_GRADIENT: usize = LANES - 4;
 
 /// Whether rows stay in the second cache while panel after panel meets them.
-const fn rows_stay(rows: usize, inputs: usize) -> bool {
-    rows.saturating_mul(inputs).saturating_mul(size_of::<f32>()) <= SECOND_CACHE
+const fn rows_stay(second_cache: usize, rows: usize, inputs: usize) -> bool {
+    rows.saturating_mul(inputs).saturating_mul(size_of::<f32>()) <= second_cache
 }
 
 /// The operands of a forward product.
@@ -229,7 +236,7 @@ pub fn forward_then<W: Weight>(
         other => (Last::Nothing, other),
     };
     // What comes behind finds its values in the cache.
-    let together = if then.is_some() && x.len() > 1 { together(x.len(), dense.inputs) } else { per_task };
+    let together = if then.is_some() && x.len() > 1 { together(level, x.len(), dense.inputs) } else { per_task };
     split.run([y], [per_task * block], &|task, [y]| {
         let first = task * per_task;
         let alone = ends_narrow(dense.outputs, first, y.len() / block, NARROW_OUTPUTS);

@@ -63,20 +63,27 @@ fn transpose_body<S: Simd>(
         for (panel, out) in out.chunks_mut(LANES).enumerate() {
             let width = panel_width(outputs, panel);
             let stored = &weights[panel * LANES * inputs + start * width..][..count * width];
-            let mut block = [s.splat(0.0); LANES];
-            if width == LANES {
-                for (row, stored) in block.iter_mut().zip(stored.as_chunks::<LANES>().0) {
-                    *row = s.load(stored);
+            // Known lengths, and no value that is moved as a whole: a block takes 64 registers of AVX2.
+            let whole = if width == LANES { stored.as_chunks::<LANES>().0.first_chunk::<LANES>() } else { None };
+            if let (Some(stored), Some(out)) = (whole, out.first_chunk_mut::<LANES>()) {
+                let mut block = [s.splat(0.0); LANES];
+                for k in 0..LANES {
+                    // The next panel is a row of the matrix away: nothing guesses that.
+                    s.prefetch(stored[k].as_ptr().wrapping_add(LANES * inputs).cast());
+                    block[k] = s.load(&stored[k]);
                 }
-            } else {
-                for (row, stored) in block.iter_mut().zip(stored.chunks_exact(width)) {
-                    let mut group = [0.0; LANES];
-                    group[..width].copy_from_slice(stored);
-                    *row = s.load(&group);
+                let turned = s.transpose(block);
+                for k in 0..LANES {
+                    s.store(turned[k], &mut out[k]);
                 }
+                continue;
             }
-            for (row, out) in s.transpose(block).into_iter().zip(out) {
-                s.store(row, out);
+            let mut block = [[0.0; LANES]; LANES];
+            for (row, stored) in block.iter_mut().zip(stored.chunks_exact(width)) {
+                row[..width].copy_from_slice(stored);
+            }
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = core::array::from_fn(|row| block[row][lane]);
             }
         }
     }

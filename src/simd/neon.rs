@@ -19,6 +19,37 @@ backend! {
         const FUSED: bool = true;
         const REGISTERS: usize = 8;
         const PIECES: usize = 4;
+        // Sixteen blocks of four by four. Each is a function small enough to be inlined.
+        #[inline(always)]
+        fn transpose(self, rows: [F; LANES]) -> [F; LANES] {
+            let mut out = rows;
+            for upper in 0..4 {
+                for quarter in 0..4 {
+                    let mut four = [rows[0][0]; 4];
+                    for k in 0..4 {
+                        four[k] = rows[4 * upper + k][quarter];
+                    }
+                    let turned = self.turn_four(four);
+                    for k in 0..4 {
+                        out[4 * quarter + k][upper] = turned[k];
+                    }
+                }
+            }
+            out
+        }
+    }
+    own {
+        fn turn_four(r: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            // Pairs of lanes, then pairs of pairs.
+            let a = vreinterpretq_f64_f32(vtrn1q_f32(r[0], r[1]));
+            let b = vreinterpretq_f64_f32(vtrn2q_f32(r[0], r[1]));
+            let c = vreinterpretq_f64_f32(vtrn1q_f32(r[2], r[3]));
+            let d = vreinterpretq_f64_f32(vtrn2q_f32(r[2], r[3]));
+            [
+                vreinterpretq_f32_f64(vtrn1q_f64(a, c)), vreinterpretq_f32_f64(vtrn1q_f64(b, d)),
+                vreinterpretq_f32_f64(vtrn2q_f64(a, c)), vreinterpretq_f32_f64(vtrn2q_f64(b, d)),
+            ]
+        }
     }
     fn splat(x: f32) -> F { [vdupq_n_f32(x); 4] }
     fn load(x: &Group) -> F { cast(*x) }

@@ -257,7 +257,7 @@ impl<P: Split> Pass<'_, P> {
                 let dense = dense::Dense { inputs: node.inputs, outputs, weights, bias };
                 let x = Rows::grouped(x, rows, node.inputs)?;
                 let per_task = dense::panels_per_task(outputs, node.inputs * rows, split.workers());
-                let together = dense::together(rows, node.inputs);
+                let together = dense::together(level, rows, node.inputs);
                 split.run([y], [per_task * block], &|task, [y]| {
                     let first = task * per_task;
                     let alone = dense::ends_narrow(outputs, first, y.len() / block.max(1), dense::NARROW_OUTPUTS);

@@ -106,15 +106,19 @@ fn forward_of_not_a_number() {
     tally.finish();
 }
 
-/// More rows than stay in the second cache: they are done in several parts, of different sizes.
+/// More rows than stay in the second cache: they are done in several parts, of different sizes, with all of their inputs or block
+/// by block. With panels enough a block is copied before: of plain rows, and of rows in groups if they are too many.
 #[test]
 fn forward_of_many_rows() {
     let (groups, rng, mut tally) =
         (groups(), &mut Rng::new(4), Tally::new("dense forward, rows beyond the second cache"));
-    for (rows, inputs, outputs) in [(311, 1003, 50), (150, 2047, 17), (1025, 300, 7)] {
+    for (rows, inputs, outputs) in
+        [(311, 1003, 50), (150, 2047, 17), (1025, 300, 7), (130, 2103, 98), (390, 700, 98), (1030, 260, 98)]
+    {
         let shape = Shape { rows, inputs, outputs, stride: inputs + rng.below(3) };
         check::<f32>(&mut tally, &groups, rng, shape, Values::Hard);
     }
+    check::<u16>(&mut tally, &groups, rng, Shape { rows: 130, inputs: 2103, outputs: 98, stride: 2110 }, Values::Hard);
     tally.finish();
 }
 

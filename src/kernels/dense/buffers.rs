@@ -1,6 +1,8 @@
-//! What a product of many rows keeps on the stack: a block of the narrow last panel, and one of some panels of half precision.
+//! What a product of many rows keeps on the stack: a block of the narrow last panel, one of some panels of half precision, and
+//! one of some rows.
 
-use super::super::{panels, part};
+use super::super::{groups::Rows, panels, part};
+use super::tile::Source;
 use super::{Dense, Weight};
 use crate::simd::{Group, LANES, Simd};
 
@@ -87,5 +89,39 @@ impl<'w> Wide<'w> {
             *block = part(panels, p * len, len);
         }
         Some(blocks)
+    }
+}
+
+/// A block of some rows, copied into groups: one piece of memory.
+pub(super) struct Copied<'c>(&'c mut [Group]);
+
+impl<'c> Copied<'c> {
+    pub(super) fn new(groups: &'c mut [Group]) -> Self {
+        Self(groups)
+    }
+
+    /// `rows` rows from `first` on, `len` inputs from `start` on. None without a buffer, or if it is too small.
+    #[inline(always)]
+    pub(super) fn block<S: Simd>(
+        &mut self,
+        s: S,
+        x: &Rows<'_>,
+        (first, rows): (usize, usize),
+        (start, len): (usize, usize),
+    ) -> Option<Source<'_>> {
+        let groups = self.0.get_mut(..len.div_ceil(LANES) * rows).filter(|groups| !groups.is_empty())?;
+        for (g, copies) in groups.chunks_exact_mut(rows).enumerate() {
+            for (r, copy) in copies.iter_mut().enumerate() {
+                let values = x.sixteen(first + r, start / LANES + g)?;
+                if let Some(values) = values.first_chunk() {
+                    s.store(s.load(values), copy);
+                } else {
+                    *copy = [0.0; LANES];
+                    copy.iter_mut().zip(values).for_each(|(copy, value)| *copy = *value);
+                }
+            }
+        }
+        let x = Rows::grouped(groups.as_flattened(), rows, len).ok()?;
+        Some(Source { x, row: first, input: start })
     }
 }

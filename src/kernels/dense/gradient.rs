@@ -313,7 +313,7 @@ pub(crate) fn input_gradient_panels(
     transposed: &mut [f32],
     dx: &mut [f32],
 ) {
-    let (per_group, together) = (LANES * dy.len(), together(dy.len(), outputs));
+    let (per_group, together) = (LANES * dy.len(), together(level, dy.len(), outputs));
     for (part, dx) in parts(dx, per_group, together, false) {
         let groups = dx.len() / per_group;
         let transposed = &mut transposed[..groups * LANES * outputs];

@@ -124,18 +124,19 @@ impl Kernel for NarrowRows<'_> {
         let mut panel = self;
         if panel.width == QUAD {
             narrow_rows::<S, 1>(s, &mut panel);
-        } else {
+        } else if S::REGISTERS >= 32 {
             narrow_rows::<S, 2>(s, &mut panel);
         }
     }
 }
 
-/// A panel of `Q` times four lanes: twice sixteen rows in turns, as four sums wait for each other.
+/// A panel of `Q` times four lanes: twice sixteen rows in turns, as four sums wait for each other, unless each is several
+/// registers anyway.
 #[inline(always)]
 fn narrow_rows<S: Simd, const Q: usize>(s: S, panel: &mut NarrowRows<'_>) {
     let mut row = 0;
     while row < panel.x.len() {
-        if panel.x.len() - row > LANES {
+        if S::PIECES == 1 && panel.x.len() - row > LANES {
             rows_from::<S, Q, 2>(s, panel, row);
             row += 2 * LANES;
         } else {

@@ -1,13 +1,13 @@
 //! Many rows at once: blocks of the inner dimension, register tiles of rows and panels.
 //!
-//! A tile reads its rows where they lie, in groups or as plain rows. A few panels at a time meet all rows, so that a block of
-//! their weights stays near; or many panels, where the rows are too many to be read again and again.
+//! A tile reads its rows where they lie, in groups or as plain rows. A few panels at a time meet all rows, with all inputs if
+//! those stay in the second cache, else with one block of inputs after the other ([`Order`]).
 
 use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels, part};
-use super::buffers::{Narrow, Wide, with_zeros};
+use super::buffers::{Copied, Narrow, Wide, with_zeros};
 use super::narrow::NarrowRows;
-use super::tile::{Block, Out, Tiles, write};
-use super::{Dense, Last, MANY, NARROW_OUTPUTS, TOGETHER, Weight, ends_narrow, rows_stay, some};
+use super::tile::{Block, Out, Source, Tiles, add_earlier, write};
+use super::{Dense, Last, NARROW_OUTPUTS, TOGETHER, Weight, ends_narrow, rows_stay, second_cache, some};
 use crate::Level;
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
@@ -35,12 +35,56 @@ pub(super) fn many_rows<W: Weight>(
     let narrow = if none { 0 } else { BLOCK.min(dense.inputs) };
     let panels = if widens::<W>(registers, x.len()) { count.min(tile_size(registers).1) } else { 0 };
     let wide = panels * BLOCK.min(dense.inputs);
+    let order = Order::new(registers, second_cache(level), &x, dense.inputs, count);
+    let copied = if order.copies { COPIED } else { 0 };
     with_zeros::<16, 128, BLOCK, [W; LANES]>(narrow, |narrow| {
         with_zeros::<BLOCK, { 2 * BLOCK }, { TOGETHER * BLOCK }, Group>(wide, |wide| {
-            many_rows_with(level, dense, then, first, count, x, y, out, narrow, wide);
+            with_zeros::<0, 0, COPIED, Group>(copied, |copied| {
+                many_rows_with(level, dense, then, first, count, x, y, out, order, narrow, wide, copied);
+            });
         });
     });
 }
+
+/// In which order rows, blocks of inputs and panels meet. It changes no result.
+#[derive(Clone, Copy)]
+struct Order {
+    /// Rows that are done with before the next begin.
+    rows: usize,
+    /// Whether all inputs of those rows stay in the second cache while panel after panel meets them. Else one block of inputs
+    /// does, and outputs grow from block to block.
+    whole: bool,
+    /// Whether that block is copied. Where rows lie, they may be as far apart as what shares the same few sets of the caches.
+    copies: bool,
+}
+
+impl Order {
+    fn new(registers: usize, second_cache: usize, x: &Rows<'_>, inputs: usize, panels: usize) -> Self {
+        /// Inputs of rows of which enough stay.
+        const LONG: usize = 8 * BLOCK;
+        /// Panels that make up for a copy.
+        const FEW: usize = 6;
+        let (rows, is_plain) = (x.len(), x.groups().is_none());
+        // Plain rows are read in order, which the processor guesses: they may come from farther away.
+        let second_cache = if is_plain { SECOND_CACHE } else { second_cache };
+        if rows_stay(second_cache, rows, inputs) {
+            return Self { rows, whole: true, copies: false };
+        }
+        // What cannot be 0 is said so: there is no panic to link.
+        let evenly = |most: usize| rows.div_ceil(rows.div_ceil(most.max(1)).max(1));
+        let stay = |inputs: usize| second_cache / (inputs * size_of::<f32>()).max(1);
+        if is_plain && inputs <= LONG {
+            return Self { rows: evenly(stay(inputs)), whole: true, copies: false };
+        }
+        // A block of rows in groups is one piece of memory as long as it has all rows.
+        let copies = !is_little(registers) && panels >= FEW && (is_plain || rows > stay(BLOCK));
+        Self { rows: evenly(if copies { COPIED_ROWS } else { stay(BLOCK) }), whole: false, copies }
+    }
+}
+
+/// Rows of a block that is copied, and the groups that they take; the last block may be half as long again.
+const COPIED_ROWS: usize = 96;
+const COPIED: usize = COPIED_ROWS * (BLOCK + BLOCK / 2) / LANES;
 
 kernel! { fn registers() -> usize = registers_body; }
 
@@ -57,7 +101,7 @@ const fn is_little(registers: usize) -> bool {
 kernel! {
     fn many_rows_with<W: Weight>(
         dense: Dense<'_, W>, then: Last, first: usize, count: usize, x: Rows<'_>, y: &mut [f32], out: Out,
-        narrow: &mut [[W; LANES]], wide: &mut [Group],
+        order: Order, narrow: &mut [[W; LANES]], wide: &mut [Group], copied: &mut [Group],
     ) = many_rows_body
 }
 
@@ -65,10 +109,11 @@ kernel! {
 /// the inputs costs as much as eight lanes. Only where that is a matter of registers, and weights need no widening.
 #[inline(always)]
 fn takes_apart<W: Weight>(registers: usize, dense: &Dense<'_, W>, (first, count): (usize, usize), rows: usize) -> bool {
-    registers >= 32
+    let most = if registers >= 32 { NARROW_OUTPUTS } else { LANES / 4 };
+    !is_little(registers)
         && rows >= LANES
         && W::full(dense.weights).is_some()
-        && ends_narrow(dense.outputs, first, count, NARROW_OUTPUTS)
+        && ends_narrow(dense.outputs, first, count, most)
 }
 
 /// Whether weights of half precision are widened before tiles meet them: from two tiles on.
@@ -119,24 +164,24 @@ fn many_rows_body<S: Simd, W: Weight>(
     x: Rows<'_>,
     y: &mut [f32],
     out: Out,
+    order: Order,
     narrow: &mut [[W; LANES]],
     wide: &mut [Group],
+    copied: &mut [Group],
 ) {
     let (_, most_panels) = tile_size(S::REGISTERS);
     let (y, _) = y.as_chunks_mut::<LANES>();
     let mut buffers = (Narrow::new(narrow), Wide::new(wide));
+    let mut copied = Copied::new(copied);
     let is_plain = x.groups().is_none();
-    // A few panels at a time over all rows, if the rows stay in the second cache; else as many as a tile can meet while
-    // their weights stay there.
-    let at_once = rows_at_once(x.len(), dense.inputs);
-    let rows_stay = rows_stay(at_once, dense.inputs);
     // A tile goes on from block to block, so that its sums never leave the first cache, if the weights of its panels stay in
     // the second cache until the next tile. Long plain rows are read from end to end so.
     let bytes = dense.inputs * LANES * size_of::<W>();
-    let near = bytes * most_panels <= SECOND_CACHE && rows_stay
+    let near = bytes * most_panels <= S::SECOND_CACHE && order.whole
         || bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
+    let widens = widens::<W>(S::REGISTERS, x.len());
     // Of widened panels there is one block at a time.
-    let goes_on = near && !widens::<W>(S::REGISTERS, x.len());
+    let goes_on = near && !widens;
     let mut last = first + count;
     if takes_apart(S::REGISTERS, &dense, (first, count), x.len()) {
         last -= 1;
@@ -146,50 +191,48 @@ fn many_rows_body<S: Simd, W: Weight>(
             (dense.inputs, panels::panel_width(dense.outputs, last), W::full(dense.panel(last)).unwrap_or_default());
         s.apart(NarrowRows { inputs, width, weights, bias, then, x, y, step: out.row });
     }
+    let everything = Source { x, row: 0, input: 0 };
     // No ranges with steps, which divide: a small product takes as long as two or three divisions.
     let mut first_row = 0;
     while first_row < x.len() {
-        let rows = at_once.min(x.len() - first_row);
+        let rows = order.rows.min(x.len() - first_row);
         let mut panel = first;
         while panel < last {
             let left = last - panel;
-            let span = if rows_stay { some(left, most_panels) } else { left.div_ceil(left.div_ceil(MANY).max(1)) };
+            let full = dense.full_panels().saturating_sub(panel).min(left);
+            let span = if order.whole || full == 0 { some(left, most_panels) } else { full };
             let end = panel + span;
-            let sizes = tiles_of(S::REGISTERS, rows, span, span == 1 && !is_plain);
+            let sizes = tiles_of(S::REGISTERS, rows, span.min(most_panels), span == 1 && !is_plain);
             // Of a narrow panel there is one block at a time.
-            let stretch = if goes_on && end <= dense.full_panels() { dense.inputs } else { BLOCK };
+            let is_full = end <= dense.full_panels();
             let mut start = 0;
             while start < dense.inputs {
-                let block = Block { dense, then, start, len: stretch.min(dense.inputs - start), first, out };
-                let mut row = first_row;
-                for (size, count) in sizes {
-                    // A few panels meet all rows, or each tile of rows all panels.
-                    let (together, times) = if rows_stay { (count, 1) } else { (1, count) };
-                    for _ in 0..times {
-                        let mut panel = panel;
-                        while panel < end && together > 0 {
-                            panel += panels_of_tiles(s, &block, panel, end, &x, row, (size, together), &mut buffers, y);
+                let left = dense.inputs - start;
+                let len = if is_full && (goes_on || S::REGISTERS >= 8 && !widens && left <= BLOCK + BLOCK / 2) {
+                    left
+                } else {
+                    BLOCK.min(left)
+                };
+                let block = Block { dense, then, start, len, first, out };
+                let copy = copied.block(s, &x, (first_row, rows), (start, len));
+                let from = copy.as_ref().unwrap_or(&everything);
+                let mut panel = panel;
+                while panel < end {
+                    let (mut row, mut now) = (first_row, 1);
+                    for (size, count) in sizes {
+                        if count > 0 {
+                            now = panels_of_tiles(s, &block, panel, end, from, row, (size, count), &mut buffers, y);
+                            row += size * count;
                         }
-                        row += size * together;
                     }
+                    panel += now;
                 }
-                start += block.len;
+                start += len;
             }
             panel = end;
         }
         first_row += rows;
     }
-}
-
-/// Rows that are done with before the next begin: all, or as many as stay in the second cache, if they are worth reading the
-/// weights again.
-fn rows_at_once(rows: usize, inputs: usize) -> usize {
-    if rows_stay(rows, inputs) {
-        return rows;
-    }
-    // What cannot be 0 is said so: there is no panic to link.
-    let stay = SECOND_CACHE / (inputs * size_of::<f32>()).max(1);
-    if stay < 128 { rows } else { rows.div_ceil(rows.div_ceil(stay).max(1)) }
 }
 
 /// `count` tiles of `size` rows by the next panels; returns how many panels.
@@ -199,7 +242,7 @@ fn panels_of_tiles<S: Simd, W: Weight>(
     block: &Block<'_, W>,
     panel: usize,
     end: usize,
-    x: &Rows<'_>,
+    from: &Source<'_>,
     row: usize,
     (size, count): (usize, usize),
     (narrow, wide): &mut (Narrow<'_, W>, Wide<'_>),
@@ -207,27 +250,39 @@ fn panels_of_tiles<S: Simd, W: Weight>(
 ) -> usize {
     let full = block.dense.full_panels();
     let (_, most) = tile_size(S::REGISTERS);
+    let now = some(end - panel, most);
+    // Block by block, the next panels' weights are far from these.
+    let (groups, _) = block.dense.weights.as_chunks::<LANES>();
+    let far = S::REGISTERS >= 8 && block.len < block.dense.inputs && panel + 2 * now <= end.min(full);
+    let next = |p: usize| -> &[u8] {
+        let first = (panel + now + p) * block.dense.inputs + block.start;
+        if far { bytemuck::cast_slice(part(groups, first, block.len)) } else { &[] }
+    };
     macro_rules! sized {
         ($panels:literal, $weights:expr, $($rows:literal)*) => {{
             let weights: [&[[W; LANES]]; $panels] = $weights;
+            let mut coming: [&[u8]; $panels] = [&[]; $panels];
+            for p in 0..$panels {
+                coming[p] = next(p);
+            }
+            let next = coming;
             if W::full(&[]).is_none() && !is_little(S::REGISTERS) && count > 1 {
                 let block = block.widened();
                 if let Some(weights) = wide.block(s, (panel, block.start), weights) {
                     let block = &block;
                     match size {
-                        $($rows => s.apart(Tiles::<f32, $rows, $panels> { block, x, row, count, panel, weights, y }),)*
+                        $($rows => s.apart(Tiles::<f32, $rows, $panels> { block, from, row, count, panel, weights, next, y }),)*
                         _ => {}
                     }
                     return $panels;
                 }
             }
             match size {
-                $($rows => s.apart(Tiles::<W, $rows, $panels> { block, x, row, count, panel, weights, y }),)*
+                $($rows => s.apart(Tiles::<W, $rows, $panels> { block, from, row, count, panel, weights, next, y }),)*
                 _ => {}
             }
         }};
     }
-    let now = some(end - panel, most);
     if S::REGISTERS >= 32 && now == 3 {
         sized!(3, some_weights(block, panel, narrow), 8 7 6 5 4 3 2 1);
     } else if S::REGISTERS >= 32 && now == 2 {
@@ -236,10 +291,12 @@ fn panels_of_tiles<S: Simd, W: Weight>(
         for tile in 0..count {
             let row = row + tile * size;
             if S::REGISTERS > 1 && size == 2 {
-                let sums: [[S::F32; 1]; 2] = narrow_tile(s, block, panel, x, row);
+                let mut sums: [[S::F32; 1]; 2] = narrow_tile(s, block, panel, &from.x, row);
+                add_earlier(s, block, panel, row, &mut sums, y);
                 write(s, block, panel, row, sums, y);
             } else {
-                let sums: [[S::F32; 1]; 1] = narrow_tile(s, block, panel, x, row);
+                let mut sums: [[S::F32; 1]; 1] = narrow_tile(s, block, panel, &from.x, row);
+                add_earlier(s, block, panel, row, &mut sums, y);
                 write(s, block, panel, row, sums, y);
             }
         }

@@ -35,14 +35,23 @@ impl<'a, W> Block<'a, W> {
     }
 }
 
+/// The rows of a batch, or a copy of a part of them, whose first row and input are those of the batch.
+pub(super) struct Source<'x> {
+    pub(super) x: Rows<'x>,
+    pub(super) row: usize,
+    pub(super) input: usize,
+}
+
 /// Tiles of `R` rows by `P` panels, one after the other: `count` of them, from `row` on.
 pub(super) struct Tiles<'t, W, const R: usize, const P: usize> {
     pub(super) block: &'t Block<'t, W>,
-    pub(super) x: &'t Rows<'t>,
+    pub(super) from: &'t Source<'t>,
     pub(super) row: usize,
     pub(super) count: usize,
     pub(super) panel: usize,
     pub(super) weights: [&'t [[W; LANES]]; P],
+    /// Weights that are wanted after these tiles, by their bytes; none where they follow in memory.
+    pub(super) next: [&'t [u8]; P],
     pub(super) y: &'t mut [Group],
 }
 
@@ -50,12 +59,15 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { block, x, row, count, panel, weights, y } = self;
+        let Self { block, from, row, count, panel, weights, next, y } = self;
+        let share = if next[0].is_empty() { 0 } else { next[0].len().div_ceil(count.max(1)).next_multiple_of(LINE) };
         // Without totals to keep for later blocks a tile begins and ends sooner, which a small product is made of.
         if S::REGISTERS >= 32 && weights[0].len() <= BLOCK {
             for tile_of in 0..count {
                 let row = row + tile_of * R;
-                let sums: [[S::F32; P]; R] = tile(s, x, row, block.start, weights);
+                ask_for::<S, W, R, P>(s, block, panel, row, (next, tile_of * share, share), y);
+                let mut sums: [[S::F32; P]; R] = tile(s, from, row, block.start, weights);
+                add_earlier(s, block, panel, row, &mut sums, y);
                 write(s, block, panel, row, sums, y);
             }
             return;
@@ -63,19 +75,22 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
         let mut totals = [[[0.0; LANES]; P]; R];
         for tile_of in 0..count {
             let row = row + tile_of * R;
+            ask_for::<S, W, R, P>(s, block, panel, row, (next, tile_of * share, share), y);
             let (mut weights, mut start) = (weights, block.start);
             loop {
                 let mut now: [&[[W; LANES]]; P] = [&[]; P];
                 for p in 0..P {
                     (now[p], weights[p]) = weights[p].split_at(BLOCK.min(weights[p].len()));
                 }
-                let mut sums: [[S::F32; P]; R] = tile(s, x, row, start, now);
+                let mut sums: [[S::F32; P]; R] = tile(s, from, row, start, now);
                 if start > block.start {
                     for r in 0..R {
                         for p in 0..P {
                             sums[r][p] = s.add(s.load(&totals[r][p]), sums[r][p]);
                         }
                     }
+                } else {
+                    add_earlier(s, block, panel, row, &mut sums, y);
                 }
                 start += BLOCK;
                 if weights[0].is_empty() {
@@ -88,6 +103,38 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Asks for what a tile will want when its sums are done: the places that they are added to, and its share of the weights of the
+/// tiles that come next, which lie where the processor does not guess them.
+#[inline(always)]
+fn ask_for<S: Simd, W, const R: usize, const P: usize>(
+    s: S,
+    block: &Block<'_, W>,
+    panel: usize,
+    row: usize,
+    (next, from, len): ([&[u8]; P], usize, usize),
+    y: &[Group],
+) {
+    if S::REGISTERS < 8 || block.start == 0 && len == 0 {
+        return;
+    }
+    if block.start > 0 {
+        let place = (panel - block.first) * block.out.panel + row * block.out.row;
+        for p in 0..P {
+            for r in 0..R {
+                s.prefetch(y.as_ptr().wrapping_add(place + p * block.out.panel + r * block.out.row).cast());
+            }
+        }
+    }
+    for next in next {
+        for line in next.get(from..).unwrap_or_default().chunks(LINE).take(len / LINE) {
+            s.prefetch_far(line.as_ptr());
         }
     }
 }
@@ -122,11 +169,12 @@ macro_rules! multiply_add {
 #[inline(always)]
 pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
-    x: &Rows<'_>,
+    from: &Source<'_>,
     row: usize,
     start: usize,
     panels: [&[[W; LANES]]; P],
 ) -> [[S::F32; P]; R] {
+    let (x, row, start) = (&from.x, row - from.row, start - from.input);
     match x.groups() {
         Some(groups) => {
             let groups = groups.get(start / LANES * x.len() + row..).unwrap_or_default();
@@ -232,8 +280,49 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     sums
 }
 
-/// Adds a tile's sums to the output, and the bias after the last block. Step by step over all sums: what is decided once is
-/// not asked for each.
+/// The output's places of a tile, each with its sum. They lie one after the other by rows in groups, and by panels in plain rows.
+/// A macro, as closures around so many sums are not inlined.
+macro_rules! in_memory {
+    ($block:ident, $panel:ident, $row:ident, $y:expr, $sums:expr, ($sum:ident, $place:ident) => $then:expr) => {
+        let (out, sums) = ($block.out, $sums);
+        let y = $y.get_mut(($panel - $block.first) * out.panel + $row * out.row..).unwrap_or_default();
+        if out.row == 1 {
+            for p in 0..P {
+                let Some(places) = y.get_mut(p * out.panel..).and_then(|y| y.first_chunk_mut::<R>()) else { return };
+                for r in 0..R {
+                    let ($sum, $place) = (&mut sums[r][p], &mut places[r]);
+                    $then
+                }
+            }
+        } else {
+            for r in 0..R {
+                let Some(places) = y.get_mut(r * out.row..).and_then(|y| y.first_chunk_mut::<P>()) else { return };
+                for p in 0..P {
+                    let ($sum, $place) = (&mut sums[r][p], &mut places[p]);
+                    $then
+                }
+            }
+        }
+    };
+}
+
+/// What earlier blocks left in the output, plus the sums of the first block since. Blocks are added one by one, in order.
+#[inline(always)]
+pub(super) fn add_earlier<S: Simd, W: Weight, const R: usize, const P: usize>(
+    s: S,
+    block: &Block<'_, W>,
+    panel: usize,
+    row: usize,
+    sums: &mut [[S::F32; P]; R],
+    y: &mut [Group],
+) {
+    if block.start > 0 {
+        in_memory!(block, panel, row, y, sums, (sum, place) => *sum = s.add(s.load(place), *sum));
+    }
+}
+
+/// Writes a tile's sums, after the last block with the bias. Step by step over all sums: what is decided once is not asked for
+/// each.
 #[inline(always)]
 pub(super) fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
@@ -243,36 +332,7 @@ pub(super) fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
     sums: [[S::F32; P]; R],
     y: &mut [Group],
 ) {
-    let out = block.out;
-    let y = y.get_mut((panel - block.first) * out.panel + row * out.row..).unwrap_or_default();
     let mut sums = sums;
-    // Sums lie one after the other by rows in groups, and by panels in plain rows.
-    macro_rules! in_memory {
-        ($sum:ident, $place:ident, $then:expr) => {
-            if out.row == 1 {
-                for p in 0..P {
-                    let Some(places) = y.get_mut(p * out.panel..).and_then(|y| y.first_chunk_mut::<R>()) else {
-                        return;
-                    };
-                    for r in 0..R {
-                        let ($sum, $place) = (&mut sums[r][p], &mut places[r]);
-                        $then
-                    }
-                }
-            } else {
-                for r in 0..R {
-                    let Some(places) = y.get_mut(r * out.row..).and_then(|y| y.first_chunk_mut::<P>()) else { return };
-                    for p in 0..P {
-                        let ($sum, $place) = (&mut sums[r][p], &mut places[p]);
-                        $then
-                    }
-                }
-            }
-        };
-    }
-    if block.start > 0 {
-        in_memory!(sum, place, *sum = s.add(s.load(place), *sum));
-    }
     if block.start + block.len == block.dense.inputs {
         if let Some(bias) = block.dense.bias.and_then(|bias| bias.as_chunks().0.get(panel..)?.first_chunk::<P>()) {
             for p in 0..P {
@@ -288,10 +348,12 @@ pub(super) fn write<S: Simd, W: Weight, const R: usize, const P: usize>(
             }
         }
     }
-    in_memory!(sum, place, s.store(*sum, place));
+    in_memory!(block, panel, row, y, &mut sums, (sum, place) => s.store(*sum, place));
     // Only the last panel may be narrow.
     let width = panels::panel_width(block.dense.outputs, panel + P - 1);
     if width < LANES {
+        let out = block.out;
+        let y = y.get_mut((panel - block.first) * out.panel + row * out.row..).unwrap_or_default();
         for place in y.iter_mut().skip((P - 1) * out.panel).step_by(out.row.max(1)).take(R) {
             place[width..].fill(0.0);
         }
