@@ -218,16 +218,26 @@ fn fill<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [u32], map: impl Fn
     let (mut number, mut offset) = (first / BLOCK as u64, (first % BLOCK as u64) as usize);
     let mut rest = out;
     while !rest.is_empty() {
-        if side_by_side(S::REGISTERS) == 2 && number.is_multiple_of(2) && offset == 0 && rest.len() >= 2 * BLOCK {
-            let (out, later) = rest.split_at_mut(2 * BLOCK);
-            let words: [[S::U32; 4]; 2] = blocks(s, stream, number);
-            for (out, words) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(words) {
-                for (out, words) in out.as_chunks_mut().0.iter_mut().zip(words) {
-                    s.store_u32(map(words), out);
+        // Whole blocks go where they belong.
+        macro_rules! at_once {
+            ($blocks:literal) => {
+                if number.is_multiple_of($blocks) && offset == 0 && rest.len() >= $blocks * BLOCK {
+                    let (out, later) = rest.split_at_mut($blocks * BLOCK);
+                    let words: [[S::U32; 4]; $blocks] = blocks(s, stream, number);
+                    for (out, words) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(words) {
+                        for (out, words) in out.as_chunks_mut().0.iter_mut().zip(words) {
+                            s.store_u32(map(words), out);
+                        }
+                    }
+                    (number, rest) = (number.wrapping_add($blocks), later);
+                    continue;
                 }
-            }
-            (number, rest) = (number.wrapping_add(2), later);
-            continue;
+            };
+        }
+        if side_by_side(S::REGISTERS) == 2 {
+            at_once!(2);
+        } else if S::REGISTERS >= 8 {
+            at_once!(1);
         }
         let [words] = blocks(s, stream, number);
         let mut copy = [[0; LANES]; 4];

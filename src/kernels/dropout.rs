@@ -91,25 +91,33 @@ fn drop_out<S: Simd>(s: S, x: Option<&[f32]>, y: &mut [f32], rate: Rate, stream:
     let (mut number, mut offset) = (first / BLOCK as u64, (first % BLOCK as u64) as usize);
     let mut at = 0;
     while at < y.len() {
-        if side_by_side(S::REGISTERS) == 2
-            && number.is_multiple_of(2)
-            && offset == 0
-            && let Some(y) = y[at..].first_chunk_mut::<{ 2 * BLOCK }>()
-        {
-            let words: [[S::U32; 4]; 2] = blocks(s, stream, number);
-            let x: Option<&[f32; 2 * BLOCK]> = x.and_then(|x| x.get(at..)?.first_chunk());
-            let y = y.as_chunks_mut::<LANES>().0;
-            if let Some(x) = x {
-                for (g, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
-                    s.store(drop_group(s, x, words[g / 4][g % 4], threshold, scale), &mut y[g]);
+        macro_rules! at_once {
+            ($blocks:literal) => {
+                if number.is_multiple_of($blocks)
+                    && offset == 0
+                    && let Some(y) = y[at..].first_chunk_mut::<{ $blocks * BLOCK }>()
+                {
+                    let words: [[S::U32; 4]; $blocks] = blocks(s, stream, number);
+                    let x: Option<&[f32; $blocks * BLOCK]> = x.and_then(|x| x.get(at..)?.first_chunk());
+                    let y = y.as_chunks_mut::<LANES>().0;
+                    if let Some(x) = x {
+                        for (g, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+                            s.store(drop_group(s, x, words[g / 4][g % 4], threshold, scale), &mut y[g]);
+                        }
+                    } else {
+                        for (g, y) in y.iter_mut().enumerate() {
+                            s.store(drop_group(s, y, words[g / 4][g % 4], threshold, scale), y);
+                        }
+                    }
+                    (number, at) = (number.wrapping_add($blocks), at + $blocks * BLOCK);
+                    continue;
                 }
-            } else {
-                for (g, y) in y.iter_mut().enumerate() {
-                    s.store(drop_group(s, y, words[g / 4][g % 4], threshold, scale), y);
-                }
-            }
-            (number, at) = (number.wrapping_add(2), at + 2 * BLOCK);
-            continue;
+            };
+        }
+        if side_by_side(S::REGISTERS) == 2 {
+            at_once!(2);
+        } else if S::REGISTERS >= 8 {
+            at_once!(1);
         }
         // A block or a part of one, as a padded copy.
         let len = (y.len() - at).min(BLOCK - offset);

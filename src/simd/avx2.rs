@@ -24,7 +24,7 @@ backend! {
         const PIECES: usize = 2;
         // 512 KiB in most of these CPUs.
         const SECOND_CACHE: usize = 3 << 17;
-        backend! { @philox_by_halves }
+        backend! { @philox_by_halves 0 1 }
         backend! { @prefetch }
         // Four blocks of eight by eight. Each is a function small enough to be inlined.
         #[inline(always)]
@@ -68,6 +68,7 @@ backend! {
         }
         fn pieces(a: U) -> U { a }
         fn whole(a: U) -> U { a }
+        fn splat_piece(x: u32) -> __m256i { _mm256_set1_epi32(x.cast_signed()) }
         fn mul_even(a: __m256i, b: u32) -> __m256i { _mm256_mul_epu32(a, _mm256_set1_epi64x(i64::from(b))) }
         // A shuffle, not a shift: the multiplier and the shifter share their ports.
         fn upper(a: __m256i) -> __m256i { _mm256_shuffle_epi32::<0xf5>(a) }

@@ -19,12 +19,13 @@ backend! {
         const FUSED: bool = true;
         const REGISTERS: usize = 32;
         const PIECES: usize = 1;
-        backend! { @philox_by_halves }
+        backend! { @philox_by_halves 0 }
         backend! { @prefetch }
     }
     own {
         fn pieces(a: __m512i) -> [__m512i; 1] { [a] }
         fn whole(a: [__m512i; 1]) -> __m512i { a[0] }
+        fn splat_piece(x: u32) -> __m512i { _mm512_set1_epi32(x.cast_signed()) }
         fn xor_pieces(a: __m512i, b: __m512i) -> __m512i { _mm512_xor_si512(a, b) }
         fn mul_even(a: __m512i, b: u32) -> __m512i { _mm512_mul_epu32(a, _mm512_set1_epi64(i64::from(b))) }
         // A shuffle, not a shift: the multiplier and the shifter share a port.

@@ -88,21 +88,21 @@ macro_rules! backend {
             unsafe { _mm_prefetch::<_MM_HINT_T1>(place.cast()) }
         }
     };
-    // For levels whose multiplier reads every other lane; wants `pieces`, `whole`, and for each piece `mul_even`, `upper`,
-    // `xor_pieces`, `xor3` and `interleave` of its own.
-    (@philox_by_halves) => {
+    // For levels whose multiplier reads every other lane, with the numbers of a vector's registers; wants of its own `pieces` and
+    // `whole`, and for one register `splat_piece`, `mul_even`, `upper`, `xor_pieces`, `xor3` and `interleave`.
+    (@philox_by_halves $($piece:literal)*) => {
         #[inline(always)]
         fn philox<const N: usize>(self, lanes: [Self::U32; N], rest: [u32; 3], key: [u32; 2]) -> [[Self::U32; 4]; N] {
-            // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a
-            // value is ignored until both halves are put together.
-            let splat = |word| self.pieces(self.splat_u32(word))[0];
-            let opening = $crate::rng::opening(rest, key).map(splat);
-            let mut words = [[[opening[3]; Self::PIECES]; 4]; N];
+            let [o0, o1, o2, o3] = $crate::rng::opening(rest, key);
+            let opening = [self.splat_piece(o0), self.splat_piece(o1), self.splat_piece(o2), self.splat_piece(o3)];
+            let mut words = [[self.pieces(self.splat_u32(0)); 4]; N];
             // One register of each vector at a time: more would not fit the register file.
-            for piece in 0..Self::PIECES {
+            $({
+                // The multiplier reads the even lanes. The odd ones are worked on apart, moved down, and what stands above a
+                // value is ignored until both halves are put together.
                 let mut halves = [[[opening[3]; 4]; 2]; N];
                 for (halves, even) in halves.iter_mut().zip(lanes) {
-                    let even = self.pieces(even)[piece];
+                    let even = self.pieces(even)[$piece];
                     for (c, lanes) in halves.iter_mut().zip([even, self.upper(even)]) {
                         let p0 = self.mul_even(lanes, $crate::rng::MULTIPLIERS[0]);
                         let p1 = self.mul_even(self.xor_pieces(self.upper(p0), opening[0]), $crate::rng::MULTIPLIERS[1]);
@@ -112,19 +112,20 @@ macro_rules! backend {
                     }
                 }
                 $crate::rng::later_rounds!(round, {
-                    let [k0, k1] = $crate::rng::round_key(key, round).map(splat);
+                    let [k0, k1] = $crate::rng::round_key(key, round);
+                    let (k0, k1) = (self.splat_piece(k0), self.splat_piece(k1));
                     for c in halves.as_flattened_mut() {
                         let p0 = self.mul_even(c[0], $crate::rng::MULTIPLIERS[0]);
                         let p1 = self.mul_even(c[2], $crate::rng::MULTIPLIERS[1]);
                         *c = [self.xor3(self.upper(p1), c[1], k0), p1, self.xor3(self.upper(p0), c[3], k1), p0];
                     }
                 });
-                for (words, [even, odd]) in words.iter_mut().zip(halves) {
-                    for (word, (even, odd)) in words.iter_mut().zip(even.into_iter().zip(odd)) {
-                        word[piece] = self.interleave(even, odd);
+                for n in 0..N {
+                    for w in 0..4 {
+                        words[n][w][$piece] = self.interleave(halves[n][0][w], halves[n][1][w]);
                     }
                 }
-            }
+            })*
             let mut all = [[self.splat_u32(0); 4]; N];
             for n in 0..N {
                 for w in 0..4 {
