@@ -69,6 +69,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Bytes that leave room for others in the second cache of most machines with this level. A guess: it decides the order
     /// of visits, never a result.
     const SECOND_CACHE: usize = crate::kernels::SECOND_CACHE;
+    /// Whether [`prefetch`](Simd::prefetch) does anything.
+    const PREFETCHES: bool = false;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;

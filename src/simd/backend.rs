@@ -74,6 +74,7 @@ macro_rules! backend {
     };
     // For x86.
     (@prefetch) => {
+        const PREFETCHES: bool = true;
         #[inline(always)]
         #[allow(unsafe_code)]
         fn prefetch(self, place: *const u8) {

@@ -253,7 +253,7 @@ fn panels_of_tiles<S: Simd, W: Weight>(
     let now = some(end - panel, most);
     // Block by block, the next panels' weights are far from these.
     let (groups, _) = block.dense.weights.as_chunks::<LANES>();
-    let far = S::REGISTERS >= 8 && block.len < block.dense.inputs && panel + 2 * now <= end.min(full);
+    let far = S::PREFETCHES && block.len < block.dense.inputs && panel + 2 * now <= end.min(full);
     let next = |p: usize| -> &[u8] {
         let first = (panel + now + p) * block.dense.inputs + block.start;
         if far { bytemuck::cast_slice(part(groups, first, block.len)) } else { &[] }

@@ -60,9 +60,9 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { block, from, row, count, panel, weights, next, y } = self;
-        let share = if next[0].is_empty() { 0 } else { next[0].len().div_ceil(count.max(1)).next_multiple_of(LINE) };
+        let share = if !S::PREFETCHES || next[0].is_empty() { 0 } else { next[0].len().div_ceil(count.max(1)).next_multiple_of(LINE) };
         // Without totals to keep for later blocks a tile begins and ends sooner, which a small product is made of.
-        if S::REGISTERS >= 32 && weights[0].len() <= BLOCK {
+        if S::REGISTERS >= 8 && weights[0].len() <= BLOCK {
             for tile_of in 0..count {
                 let row = row + tile_of * R;
                 ask_for::<S, W, R, P>(s, block, panel, row, (next, tile_of * share, share), y);
@@ -121,7 +121,7 @@ fn ask_for<S: Simd, W, const R: usize, const P: usize>(
     (next, from, len): ([&[u8]; P], usize, usize),
     y: &[Group],
 ) {
-    if S::REGISTERS < 8 || block.start == 0 && len == 0 {
+    if !S::PREFETCHES {
         return;
     }
     if block.start > 0 {
