@@ -71,7 +71,9 @@ impl Order {
             return Self { rows, whole: true, copies: false };
         }
         // What cannot be 0 is said so: there is no panic to link.
-        let evenly = |most: usize| rows.div_ceil(rows.div_ceil(most.max(1)).max(1));
+        // Whole tiles, but for the last.
+        let tile = tile_size(registers).0;
+        let evenly = |most: usize| rows.div_ceil(rows.div_ceil(most.max(1)).max(1)).next_multiple_of(tile);
         let stay = |inputs: usize| second_cache / (inputs * size_of::<f32>()).max(1);
         if is_plain && inputs <= LONG {
             return Self { rows: evenly(stay(inputs)), whole: true, copies: false };
