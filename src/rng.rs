@@ -236,7 +236,7 @@ fn fill<S: Simd>(s: S, stream: Stream, first: u64, out: &mut [u32], map: impl Fn
         }
         if side_by_side(S::REGISTERS) == 2 {
             at_once!(2);
-        } else if S::REGISTERS >= 8 {
+        } else if S::PIECES == 2 {
             at_once!(1);
         }
         let [words] = blocks(s, stream, number);

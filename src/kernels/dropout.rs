@@ -116,7 +116,7 @@ fn drop_out<S: Simd>(s: S, x: Option<&[f32]>, y: &mut [f32], rate: Rate, stream:
         }
         if side_by_side(S::REGISTERS) == 2 {
             at_once!(2);
-        } else if S::REGISTERS >= 8 {
+        } else if S::PIECES == 2 {
             at_once!(1);
         }
         // A block or a part of one, as a padded copy.

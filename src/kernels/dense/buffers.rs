@@ -110,7 +110,7 @@ impl<'c> Copied<'c> {
         (start, len): (usize, usize),
     ) -> Option<Source<'_>> {
         let groups = self.0.get_mut(..len.div_ceil(LANES) * rows).filter(|groups| !groups.is_empty())?;
-        for (g, copies) in groups.chunks_exact_mut(rows).enumerate() {
+        for (g, copies) in groups.chunks_exact_mut(rows.max(1)).enumerate() {
             for (r, copy) in copies.iter_mut().enumerate() {
                 let values = x.sixteen(first + r, start / LANES + g)?;
                 if let Some(values) = values.first_chunk() {

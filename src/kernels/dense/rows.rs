@@ -28,14 +28,17 @@ pub(super) fn many_rows<W: Weight>(
     y: &mut [f32],
     out: Out,
 ) {
+    let registers = registers(level);
+    let order = Order::new(registers, second_cache(level), &x, dense.inputs, count);
+    if is_little(registers) {
+        return many_rows_with(level, dense, then, first, count, x, y, out, order, &mut [], &mut [], &mut []);
+    }
     // Filling the buffer with zeros takes as long as a small product: it is as large as it must be.
     let full = first + count <= dense.full_panels();
-    let registers = registers(level);
-    let none = full || is_little(registers) || takes_apart(registers, &dense, (first, count), x.len());
+    let none = full || takes_apart(registers, &dense, (first, count), x.len());
     let narrow = if none { 0 } else { BLOCK.min(dense.inputs) };
     let panels = if widens::<W>(registers, x.len()) { count.min(tile_size(registers).1) } else { 0 };
     let wide = panels * BLOCK.min(dense.inputs);
-    let order = Order::new(registers, second_cache(level), &x, dense.inputs, count);
     let copied = if order.copies { COPIED } else { 0 };
     with_zeros::<16, 128, BLOCK, [W; LANES]>(narrow, |narrow| {
         with_zeros::<BLOCK, { 2 * BLOCK }, { TOGETHER * BLOCK }, Group>(wide, |wide| {
@@ -216,7 +219,9 @@ fn many_rows_body<S: Simd, W: Weight>(
                     BLOCK.min(left)
                 };
                 let block = Block { dense, then, start, len, first, out };
-                let copy = copied.block(s, &x, (first_row, rows), (start, len));
+                // Not compiled where there is no room for it.
+                let copy =
+                    if is_little(S::REGISTERS) { None } else { copied.block(s, &x, (first_row, rows), (start, len)) };
                 let from = copy.as_ref().unwrap_or(&everything);
                 let mut panel = panel;
                 while panel < end {

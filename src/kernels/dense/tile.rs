@@ -36,6 +36,7 @@ impl<'a, W> Block<'a, W> {
 }
 
 /// The rows of a batch, or a copy of a part of them, whose first row and input are those of the batch.
+#[derive(Clone, Copy)]
 pub(super) struct Source<'x> {
     pub(super) x: Rows<'x>,
     pub(super) row: usize,
@@ -55,18 +56,49 @@ pub(super) struct Tiles<'t, W, const R: usize, const P: usize> {
     pub(super) y: &'t mut [Group],
 }
 
+/// The output's places of a tile, each with its sum. They lie one after the other by rows in groups, and by panels in plain rows.
+/// A macro, as closures around so many sums are not inlined.
+macro_rules! in_memory {
+    ($block:ident, $panel:ident, $row:ident, $y:expr, $sums:expr, ($sum:ident, $place:ident) => $then:expr) => {
+        let (out, sums) = ($block.out, $sums);
+        let y = $y.get_mut(($panel - $block.first) * out.panel + $row * out.row..).unwrap_or_default();
+        if out.row == 1 {
+            for p in 0..P {
+                let Some(places) = y.get_mut(p * out.panel..).and_then(|y| y.first_chunk_mut::<R>()) else { return };
+                for r in 0..R {
+                    let ($sum, $place) = (&mut sums[r][p], &mut places[r]);
+                    $then
+                }
+            }
+        } else {
+            for r in 0..R {
+                let Some(places) = y.get_mut(r * out.row..).and_then(|y| y.first_chunk_mut::<P>()) else { return };
+                for p in 0..P {
+                    let ($sum, $place) = (&mut sums[r][p], &mut places[p]);
+                    $then
+                }
+            }
+        }
+    };
+}
+
 impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { block, from, row, count, panel, weights, next, y } = self;
-        let share = if !S::PREFETCHES || next[0].is_empty() { 0 } else { next[0].len().div_ceil(count.max(1)).next_multiple_of(LINE) };
+        let Source { x, row: first_row, input } = *from;
+        let share = if !S::PREFETCHES || next[0].is_empty() {
+            0
+        } else {
+            next[0].len().div_ceil(count.max(1)).next_multiple_of(LINE)
+        };
         // Without totals to keep for later blocks a tile begins and ends sooner, which a small product is made of.
-        if S::REGISTERS >= 8 && weights[0].len() <= BLOCK {
+        if S::REGISTERS >= 8 && S::PIECES <= 2 && weights[0].len() <= BLOCK {
             for tile_of in 0..count {
                 let row = row + tile_of * R;
                 ask_for::<S, W, R, P>(s, block, panel, row, (next, tile_of * share, share), y);
-                let mut sums: [[S::F32; P]; R] = tile(s, from, row, block.start, weights);
+                let mut sums: [[S::F32; P]; R] = tile(s, &x, row - first_row, block.start - input, weights);
                 add_earlier(s, block, panel, row, &mut sums, y);
                 write(s, block, panel, row, sums, y);
             }
@@ -76,21 +108,22 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
         for tile_of in 0..count {
             let row = row + tile_of * R;
             ask_for::<S, W, R, P>(s, block, panel, row, (next, tile_of * share, share), y);
+            if block.start > 0 {
+                in_memory!(block, panel, row, y, &mut totals, (total, place) => *total = *place);
+            }
             let (mut weights, mut start) = (weights, block.start);
             loop {
                 let mut now: [&[[W; LANES]]; P] = [&[]; P];
                 for p in 0..P {
                     (now[p], weights[p]) = weights[p].split_at(BLOCK.min(weights[p].len()));
                 }
-                let mut sums: [[S::F32; P]; R] = tile(s, from, row, start, now);
-                if start > block.start {
+                let mut sums: [[S::F32; P]; R] = tile(s, &x, row - first_row, start - input, now);
+                if start > 0 {
                     for r in 0..R {
                         for p in 0..P {
                             sums[r][p] = s.add(s.load(&totals[r][p]), sums[r][p]);
                         }
                     }
-                } else {
-                    add_earlier(s, block, panel, row, &mut sums, y);
                 }
                 start += BLOCK;
                 if weights[0].is_empty() {
@@ -169,12 +202,11 @@ macro_rules! multiply_add {
 #[inline(always)]
 pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
-    from: &Source<'_>,
+    x: &Rows<'_>,
     row: usize,
     start: usize,
     panels: [&[[W; LANES]]; P],
 ) -> [[S::F32; P]; R] {
-    let (x, row, start) = (&from.x, row - from.row, start - from.input);
     match x.groups() {
         Some(groups) => {
             let groups = groups.get(start / LANES * x.len() + row..).unwrap_or_default();
@@ -278,32 +310,6 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
         multiply_add!(s, sums, r => x[r][k], _p => panels[0][k]);
     }
     sums
-}
-
-/// The output's places of a tile, each with its sum. They lie one after the other by rows in groups, and by panels in plain rows.
-/// A macro, as closures around so many sums are not inlined.
-macro_rules! in_memory {
-    ($block:ident, $panel:ident, $row:ident, $y:expr, $sums:expr, ($sum:ident, $place:ident) => $then:expr) => {
-        let (out, sums) = ($block.out, $sums);
-        let y = $y.get_mut(($panel - $block.first) * out.panel + $row * out.row..).unwrap_or_default();
-        if out.row == 1 {
-            for p in 0..P {
-                let Some(places) = y.get_mut(p * out.panel..).and_then(|y| y.first_chunk_mut::<R>()) else { return };
-                for r in 0..R {
-                    let ($sum, $place) = (&mut sums[r][p], &mut places[r]);
-                    $then
-                }
-            }
-        } else {
-            for r in 0..R {
-                let Some(places) = y.get_mut(r * out.row..).and_then(|y| y.first_chunk_mut::<P>()) else { return };
-                for p in 0..P {
-                    let ($sum, $place) = (&mut sums[r][p], &mut places[p]);
-                    $then
-                }
-            }
-        }
-    };
 }
 
 /// What earlier blocks left in the output, plus the sums of the first block since. Blocks are added one by one, in order.
