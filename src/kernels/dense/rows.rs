@@ -73,8 +73,7 @@ impl Order {
         if rows_stay(second_cache, rows, inputs) {
             return Self { rows, whole: true, copies: false };
         }
-        // What cannot be 0 is said so: there is no panic to link.
-        // Whole tiles, but for the last.
+        // Whole tiles, but for the last. What cannot be 0 is said so: there is no panic to link.
         let tile = tile_size(registers).0;
         let evenly = |most: usize| rows.div_ceil(rows.div_ceil(most.max(1)).max(1)).next_multiple_of(tile);
         let stay = |inputs: usize| second_cache / (inputs * size_of::<f32>()).max(1);
