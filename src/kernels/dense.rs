@@ -15,10 +15,12 @@
 //! A single row has loops of its own (`single`): there the weights are read once, and their way from memory is all that
 //! counts.
 
+mod ahead;
 mod buffers;
 mod gradient;
 mod little;
 mod narrow;
+mod order;
 mod rows;
 mod single;
 mod tile;

@@ -6,8 +6,9 @@
 use super::super::{BLOCK, SECOND_CACHE, groups::Rows, panels, part};
 use super::buffers::{Copied, Narrow, Wide, with_zeros};
 use super::narrow::NarrowRows;
+use super::order::{COPIED, Order};
 use super::tile::{Block, Out, Source, Tiles, add_earlier, write};
-use super::{Dense, Last, NARROW_OUTPUTS, TOGETHER, Weight, ends_narrow, rows_stay, second_cache, some};
+use super::{Dense, Last, NARROW_OUTPUTS, TOGETHER, Weight, ends_narrow, second_cache, some};
 use crate::Level;
 use crate::simd::{Group, LANES, Simd, level::kernel};
 
@@ -33,8 +34,11 @@ pub(super) fn many_rows<W: Weight>(
     if is_little(registers) {
         return many_rows_with(level, dense, then, first, count, x, y, out, order, &mut [], &mut [], &mut []);
     }
-    // Filling the buffer with zeros takes as long as a small product: it is as large as it must be.
     let full = first + count <= dense.full_panels();
+    if full && dense.inputs <= BLOCK && order.rows == x.len() && W::full(&[]).is_some() {
+        return one_block(level, dense, then, first, count, x, y, out);
+    }
+    // Filling the buffer with zeros takes as long as a small product: it is as large as it must be.
     let none = full || takes_apart(registers, &dense, (first, count), x.len());
     let narrow = if none { 0 } else { BLOCK.min(dense.inputs) };
     let panels = if widens::<W>(registers, x.len()) { count.min(tile_size(registers).1) } else { 0 };
@@ -49,46 +53,66 @@ pub(super) fn many_rows<W: Weight>(
     });
 }
 
-/// In which order rows, blocks of inputs and panels meet. It changes no result.
-#[derive(Clone, Copy)]
-struct Order {
-    /// Rows that are done with before the next begin.
-    rows: usize,
-    /// Whether all inputs of those rows stay in the second cache while panel after panel meets them. Else one block of inputs
-    /// does, and outputs grow from block to block.
-    whole: bool,
-    /// Whether that block is copied. Where rows lie, they may be as far apart as what shares the same few sets of the caches.
-    copies: bool,
+kernel! {
+    fn one_block<W: Weight>(
+        dense: Dense<'_, W>, then: Last, first: usize, count: usize, x: Rows<'_>, y: &mut [f32], out: Out,
+    ) = one_block_body
 }
 
-impl Order {
-    fn new(registers: usize, second_cache: usize, x: &Rows<'_>, inputs: usize, panels: usize) -> Self {
-        /// Inputs of rows of which enough stay.
-        const LONG: usize = 8 * BLOCK;
-        /// Panels that make up for a copy.
-        const FEW: usize = 6;
-        let (rows, is_plain) = (x.len(), x.groups().is_none());
-        // Plain rows are read in order, which the processor guesses: they may come from farther away.
-        let second_cache = if is_plain { SECOND_CACHE } else { second_cache };
-        if rows_stay(second_cache, rows, inputs) {
-            return Self { rows, whole: true, copies: false };
+/// All panels full, and the inputs one block: what is small is done before the general case has begun.
+#[inline(always)]
+fn one_block_body<S: Simd, W: Weight>(
+    s: S,
+    dense: Dense<'_, W>,
+    then: Last,
+    first: usize,
+    count: usize,
+    x: Rows<'_>,
+    y: &mut [f32],
+    out: Out,
+) {
+    if is_little(S::REGISTERS) {
+        return;
+    }
+    let (y, _) = y.as_chunks_mut::<LANES>();
+    let (groups, _) = dense.weights.as_chunks::<LANES>();
+    let block = &Block { dense, then, start: 0, len: dense.inputs, first, out, far: false };
+    let from = &Source { x, row: 0, input: 0 };
+    let (mut panel, end) = (first, first + count);
+    while panel < end {
+        let now = some(end - panel, tile_size(S::REGISTERS).1);
+        let mut row = 0;
+        for (size, count) in tiles_of(S::REGISTERS, x.len(), now, now == 1 && x.groups().is_some()) {
+            if count == 0 {
+                continue;
+            }
+            macro_rules! tiles {
+                ($panels:literal, $($rows:literal)*) => {{
+                    let mut weights: [&[[W; LANES]]; $panels] = [&[]; $panels];
+                    for p in 0..$panels {
+                        weights[p] = part(groups, (panel + p) * dense.inputs, dense.inputs);
+                    }
+                    let next = [&[][..]; $panels];
+                    match size {
+                        $($rows => s.apart(Tiles::<W, $rows, $panels> { block, from, row, count, panel, weights, next, y }),)*
+                        _ => {}
+                    }
+                }};
+            }
+            if S::REGISTERS < 32 {
+                tiles!(1, 6 5 4 3 2 1);
+            } else if now == 3 {
+                tiles!(3, 8 7 6 5 4 3 2 1);
+            } else if now == 2 {
+                tiles!(2, 12 11 10 9 8 7 6 5 4 3 2 1);
+            } else {
+                tiles!(1, 16 8 7 6 5 4 3 2 1);
+            }
+            row += size * count;
         }
-        // Whole tiles, but for the last. What cannot be 0 is said so: there is no panic to link.
-        let tile = tile_size(registers).0;
-        let evenly = |most: usize| rows.div_ceil(rows.div_ceil(most.max(1)).max(1)).next_multiple_of(tile);
-        let stay = |inputs: usize| second_cache / (inputs * size_of::<f32>()).max(1);
-        if is_plain && inputs <= LONG {
-            return Self { rows: evenly(stay(inputs)), whole: true, copies: false };
-        }
-        // A block of rows in groups is one piece of memory as long as it has all rows.
-        let copies = !is_little(registers) && panels >= FEW && (is_plain || rows > stay(BLOCK));
-        Self { rows: evenly(if copies { COPIED_ROWS } else { stay(BLOCK) }), whole: false, copies }
+        panel += now;
     }
 }
-
-/// Rows of a block that is copied, and the groups that they take; the last block may be half as long again.
-const COPIED_ROWS: usize = 96;
-const COPIED: usize = COPIED_ROWS * (BLOCK + BLOCK / 2) / LANES;
 
 kernel! { fn registers() -> usize = registers_body; }
 
@@ -98,7 +122,7 @@ fn registers_body<S: Simd>(_: S) -> usize {
 }
 
 /// Whether the level may be a microcontroller's, whose whole memory may be 16 KiB.
-const fn is_little(registers: usize) -> bool {
+pub(super) const fn is_little(registers: usize) -> bool {
     registers < 8
 }
 
@@ -127,7 +151,7 @@ fn widens<W: Weight>(registers: usize, rows: usize) -> bool {
 }
 
 /// Rows and panels of a tile, by the size of the register file: sums, a panel each of weights, one splat.
-const fn tile_size(registers: usize) -> (usize, usize) {
+pub(super) const fn tile_size(registers: usize) -> (usize, usize) {
     match registers {
         32.. => (8, 3),
         8.. => (6, 1),
@@ -181,8 +205,11 @@ fn many_rows_body<S: Simd, W: Weight>(
     // A tile goes on from block to block, so that its sums never leave the first cache, if the weights of its panels stay in
     // the second cache until the next tile. Long plain rows are read from end to end so.
     let bytes = dense.inputs * LANES * size_of::<W>();
-    let near = bytes * most_panels <= S::SECOND_CACHE && order.whole
+    let whole = order.inputs >= dense.inputs;
+    let near = bytes * most_panels <= S::SECOND_CACHE && whole
         || bytes * count <= SECOND_CACHE && is_plain && dense.inputs > 8 * BLOCK;
+    // Beyond the second cache the next weights and the places of the outputs are asked for ahead.
+    let far = S::REGISTERS >= 32 && (x.len() + dense.inputs) * count * LANES * size_of::<f32>() > SECOND_CACHE;
     let widens = widens::<W>(S::REGISTERS, x.len());
     // Of widened panels there is one block at a time.
     let goes_on = near && !widens;
@@ -204,7 +231,7 @@ fn many_rows_body<S: Simd, W: Weight>(
         while panel < last {
             let left = last - panel;
             let full = dense.full_panels().saturating_sub(panel).min(left);
-            let span = if order.whole || full == 0 { some(left, most_panels) } else { full };
+            let span = if whole || full == 0 { some(left, most_panels) } else { full };
             let end = panel + span;
             let sizes = tiles_of(S::REGISTERS, rows, span.min(most_panels), span == 1 && !is_plain);
             // Of a narrow panel there is one block at a time.
@@ -212,12 +239,13 @@ fn many_rows_body<S: Simd, W: Weight>(
             let mut start = 0;
             while start < dense.inputs {
                 let left = dense.inputs - start;
-                let len = if is_full && (goes_on || S::REGISTERS >= 8 && !widens && left <= BLOCK + BLOCK / 2) {
+                let step = if is_full && !widens && !whole { order.inputs } else { BLOCK };
+                let len = if is_full && (goes_on || S::REGISTERS >= 8 && !widens && left <= step + BLOCK / 2) {
                     left
                 } else {
-                    BLOCK.min(left)
+                    step.min(left)
                 };
-                let block = Block { dense, then, start, len, first, out };
+                let block = Block { dense, then, start, len, first, out, far };
                 // Not compiled where there is no room for it.
                 let copy =
                     if is_little(S::REGISTERS) { None } else { copied.block(s, &x, (first_row, rows), (start, len)) };
@@ -259,7 +287,8 @@ fn panels_of_tiles<S: Simd, W: Weight>(
     let now = some(end - panel, most);
     // Block by block, the next panels' weights are far from these.
     let (groups, _) = block.dense.weights.as_chunks::<LANES>();
-    let far = S::PREFETCHES && block.len < block.dense.inputs && panel + 2 * now <= end.min(full);
+    let asks = block.len < block.dense.inputs || block.far;
+    let far = S::PREFETCHES && asks && panel + 2 * now <= end.min(full);
     let next = |p: usize| -> &[u8] {
         let first = (panel + now + p) * block.dense.inputs + block.start;
         if far { bytemuck::cast_slice(part(groups, first, block.len)) } else { &[] }

@@ -1,5 +1,6 @@
 //! The inner loops: a register tile of some rows and some panels, over one block of the inner dimension.
 
+use super::ahead::{Ahead, ask_for};
 use super::{Dense, Last, Weight};
 use crate::kernels::{BLOCK, groups::Rows, panels};
 use crate::simd::{Group, Kernel, LANES, Simd};
@@ -22,6 +23,8 @@ pub(super) struct Block<'a, W> {
     /// The first panel of the output.
     pub(super) first: usize,
     pub(super) out: Out,
+    /// Whether weights and outputs are beyond the second cache.
+    pub(super) far: bool,
 }
 
 impl<'a, W> Block<'a, W> {
@@ -30,8 +33,8 @@ impl<'a, W> Block<'a, W> {
     pub(super) fn widened(&self) -> Block<'a, f32> {
         let Dense { inputs, outputs, bias, .. } = self.dense;
         let dense = Dense { inputs, outputs, weights: &[], bias };
-        let Block { then, start, len, first, out, .. } = *self;
-        Block { dense, then, start, len, first, out }
+        let Block { then, start, len, first, out, far, .. } = *self;
+        Block { dense, then, start, len, first, out, far }
     }
 }
 
@@ -88,17 +91,14 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
     fn run<S: Simd>(self, s: S) {
         let Self { block, from, row, count, panel, weights, next, y } = self;
         let Source { x, row: first_row, input } = *from;
-        let share = if !S::PREFETCHES || next[0].is_empty() {
-            0
-        } else {
-            next[0].len().div_ceil(count.max(1)).next_multiple_of(LINE)
-        };
+        let mut ahead = Ahead::new::<S>(next, count, weights[0].len());
         // Without totals to keep for later blocks a tile begins and ends sooner, which a small product is made of.
         if S::REGISTERS >= 8 && S::PIECES <= 2 && weights[0].len() <= BLOCK {
             for tile_of in 0..count {
                 let row = row + tile_of * R;
-                ask_for::<S, W, R, P>(s, block, panel, row, (next, tile_of * share, share), y);
-                let mut sums: [[S::F32; P]; R] = tile(s, &x, row - first_row, block.start - input, weights);
+                ask_for::<S, W, R, P>(s, block, panel, row, y);
+                ahead.next_tile::<S>();
+                let mut sums: [[S::F32; P]; R] = tile(s, &x, row - first_row, block.start - input, weights, &mut ahead);
                 add_earlier(s, block, panel, row, &mut sums, y);
                 write(s, block, panel, row, sums, y);
             }
@@ -107,7 +107,8 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
         let mut totals = [[[0.0; LANES]; P]; R];
         for tile_of in 0..count {
             let row = row + tile_of * R;
-            ask_for::<S, W, R, P>(s, block, panel, row, (next, tile_of * share, share), y);
+            ask_for::<S, W, R, P>(s, block, panel, row, y);
+            ahead.next_tile::<S>();
             if block.start > 0 {
                 in_memory!(block, panel, row, y, &mut totals, (total, place) => *total = *place);
             }
@@ -117,7 +118,7 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
                 for p in 0..P {
                     (now[p], weights[p]) = weights[p].split_at(BLOCK.min(weights[p].len()));
                 }
-                let mut sums: [[S::F32; P]; R] = tile(s, &x, row - first_row, start - input, now);
+                let mut sums: [[S::F32; P]; R] = tile(s, &x, row - first_row, start - input, now, &mut ahead);
                 if start > 0 {
                     for r in 0..R {
                         for p in 0..P {
@@ -136,38 +137,6 @@ impl<W: Weight, const R: usize, const P: usize> Kernel for Tiles<'_, W, R, P> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-/// Asks for what a tile will want when its sums are done: the places that they are added to, and its share of the weights of the
-/// tiles that come next, which lie where the processor does not guess them.
-#[inline(always)]
-fn ask_for<S: Simd, W, const R: usize, const P: usize>(
-    s: S,
-    block: &Block<'_, W>,
-    panel: usize,
-    row: usize,
-    (next, from, len): ([&[u8]; P], usize, usize),
-    y: &[Group],
-) {
-    if !S::PREFETCHES {
-        return;
-    }
-    if block.start > 0 {
-        let place = (panel - block.first) * block.out.panel + row * block.out.row;
-        for p in 0..P {
-            for r in 0..R {
-                s.prefetch(y.as_ptr().wrapping_add(place + p * block.out.panel + r * block.out.row).cast());
-            }
-        }
-    }
-    for next in next {
-        for line in next.get(from..).unwrap_or_default().chunks(LINE).take(len / LINE) {
-            s.prefetch_far(line.as_ptr());
         }
     }
 }
@@ -200,20 +169,21 @@ macro_rules! multiply_add {
 /// `Σ_k x[r][k] * panels[p][k]` of the `R` rows from `row` on, each a chain from +0.0 over the panels' length; `start` is
 /// the rows' first input, a multiple of sixteen.
 #[inline(always)]
-pub(super) fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
+fn tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
     x: &Rows<'_>,
     row: usize,
     start: usize,
     panels: [&[[W; LANES]]; P],
+    ahead: &mut Ahead<'_, P>,
 ) -> [[S::F32; P]; R] {
     match x.groups() {
         Some(groups) => {
             let groups = groups.get(start / LANES * x.len() + row..).unwrap_or_default();
-            grouped_tile(s, groups, x.len(), panels)
+            grouped_tile(s, groups, x.len(), panels, ahead)
         }
         None => match x.plain_rows(row, start, panels[0].len()) {
-            Some(rows) => plain_tile(s, rows, panels),
+            Some(rows) => plain_tile(s, rows, panels, ahead),
             None => [[s.splat(0.0); P]; R],
         },
     }
@@ -227,6 +197,7 @@ fn grouped_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     x: &[Group],
     step: usize,
     panels: [&[[W; LANES]]; P],
+    ahead: &mut Ahead<'_, P>,
 ) -> [[S::F32; P]; R] {
     let mut sums = [[s.splat(0.0); P]; R];
     if S::REGISTERS == 1 {
@@ -245,6 +216,7 @@ fn grouped_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     for g in 0..whole[0].len() {
         let Some(x) = x.get(g * step..).and_then(|x| x.first_chunk::<R>()) else { break };
         let panels = whole.map(|panel| &panel[g]);
+        ahead.ask(s);
         for k in 0..LANES {
             multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
         }
@@ -264,6 +236,7 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
     s: S,
     x: [&[f32]; R],
     panels: [&[[W; LANES]]; P],
+    ahead: &mut Ahead<'_, P>,
 ) -> [[S::F32; P]; R] {
     let mut sums = [[s.splat(0.0); P]; R];
     let (mut x, mut panels, len) = (x, panels, panels[0].len());
@@ -288,28 +261,66 @@ fn plain_tile<S: Simd, W: Weight, const R: usize, const P: usize>(
         }
         return sums;
     }
-    if P > 1 || S::REGISTERS < 32 {
+    if S::REGISTERS < 32 {
         for k in 0..len {
             multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
         }
         return sums;
     }
-    // Where registers are many, one panel leaves some for four inputs at a time, and needs it: finding eight rows takes as long
-    // as reading them once.
-    let mut four: [&[[f32; 4]]; R] = [&[]; R];
-    for r in 0..R {
-        four[r] = &x[r].as_chunks().0[..len / 4];
-    }
-    let weights: &[[[W; LANES]; 4]] = &panels[0].as_chunks().0[..len / 4];
-    for f in 0..len / 4 {
-        for k in 0..4 {
-            multiply_add!(s, sums, r => four[r][f][k], _p => weights[f][k]);
+    if P > 1 {
+        let mut start = 0;
+        while start < len {
+            ahead.ask(s);
+            let end = (start + LANES).min(len);
+            for k in start..end {
+                multiply_add!(s, sums, r => x[r][k], p => panels[p][k]);
+            }
+            start = end;
         }
+        return sums;
     }
-    for k in len / 4 * 4..len {
-        multiply_add!(s, sums, r => x[r][k], _p => panels[0][k]);
+    let mut stored = [[0.0; LANES]; R];
+    s.apart(OnePanel { x, weights: panels[0], sums: &mut stored });
+    for r in 0..R {
+        sums[r][0] = s.load(&stored[r]);
     }
     sums
+}
+
+/// Plain rows by one panel where registers are many: they leave some for four inputs at a time, and need it, as finding eight
+/// rows takes as long as reading them once. A function of its own, which has the places of the rows from memory: inside a larger
+/// one the compiler knows that they are equally far apart, computes every place from the first, and runs out of registers.
+struct OnePanel<'t, W, const R: usize> {
+    x: [&'t [f32]; R],
+    weights: &'t [[W; LANES]],
+    sums: &'t mut [Group; R],
+}
+
+impl<W: Weight, const R: usize> Kernel for OnePanel<'_, W, R> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        const P: usize = 1;
+        let Self { x, weights, sums: stored } = self;
+        let mut sums = [[s.splat(0.0)]; R];
+        let len = weights.len();
+        let mut four: [&[[f32; 4]]; R] = [&[]; R];
+        for r in 0..R {
+            four[r] = &x[r].as_chunks().0[..len / 4];
+        }
+        let (groups, rest): (&[[[W; LANES]; 4]], _) = weights.as_chunks();
+        for f in 0..len / 4 {
+            for k in 0..4 {
+                multiply_add!(s, sums, r => four[r][f][k], _p => groups[f][k]);
+            }
+        }
+        for (k, weights) in rest.iter().enumerate() {
+            multiply_add!(s, sums, r => x[r][len / 4 * 4 + k], _p => *weights);
+        }
+        for r in 0..R {
+            s.store(sums[r][0], &mut stored[r]);
+        }
+    }
 }
 
 /// What earlier blocks left in the output, plus the sums of the first block since. Blocks are added one by one, in order.
